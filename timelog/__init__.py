@@ -1,0 +1,88 @@
+"""timelog: an embedded, time-partitioned, append-only event log with plain-text segments.
+
+The modules, in reading order (each imports only from those before it):
+
+ground   `errors`, `timestamp`, `span`, `event`, `storage` (every call that changes the disk),
+         `timer`, `uuid7`, `options`
+format   `names` (every file name), `codec` (events as lines), `journal`
+state    `memfile`, `buffer` (events not yet on disk), `segment`, `checkpoint`, `day`, `lock`,
+         `index`
+work     `encode`, `rotate`, `repair`, `flush`, `create`, `pattern`, `scan`, `merge`, `query`,
+         `verify`
+face     `store` (the parts put together), `health`, `entry`, `log` (`EventLog`), this module
+around   `cli`
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from timelog import errors
+from timelog._version import __version__
+from timelog.errors import EventNotFound, TimelogError
+from timelog.event import Event
+from timelog.log import EventLog
+from timelog.options import check_options
+from timelog.query import Results
+from timelog.storage import Storage
+
+__all__ = [
+    "Event",
+    "EventLog",
+    "EventNotFound",
+    "Results",
+    "TimelogError",
+    "__version__",
+    "errors",
+    "open",
+]
+
+
+def open(
+    path: str | os.PathLike[str],
+    *,
+    mode: str = "a",
+    sync: str | None = None,
+    flush_interval: float = 1.0,
+    max_buffer: int = 64 * 1024 * 1024,
+    lock_timeout: float = 10.0,
+    max_future: float = 86_400.0,
+    max_content: int = 1024 * 1024,
+    max_fields: int = 256 * 1024,
+    group: bool = False,
+    storage: Storage | None = None,
+) -> EventLog:
+    """Open the log in the directory ``path``, making it where there is none.
+
+    ``mode``: ``"a"`` to append and read, ``"r"`` to read only, which writes nothing at all and
+    works on read-only media. Any number of processes may have a log open in either mode.
+
+    ``sync``: ``"flush"`` (default; the environment's ``TIMELOG_SYNC`` changes it) makes each flush
+    survive a power cut; ``"off"`` leaves that to the operating system, except where ``sync=True``
+    or `EventLog.sync` asks. ``flush_interval``: seconds between background flushes, 1.0; 0 flushes
+    in every call. ``max_buffer``: bytes of memory for events not yet on disk, 64 MiB.
+    ``lock_timeout``: seconds to wait for another process's flush, 10. ``max_future``: seconds that
+    a timestamp may be ahead of the clock, one day. ``max_content`` and ``max_fields``: bytes of one
+    event's content and fields, 1 MiB and 256 KiB. ``group``: let the directory's group read, for
+    log shippers (files 0640, directories 0750 instead of 0600 and 0700). ``storage``: stands in for
+    the disk, see `timelog.storage`.
+
+    Raises `InvalidInput`, `NotALogError`, `VersionError`, `DamagedError`, `ReadOnlyError`,
+    `StorageError` and `LockTimeout`. Cost: the root of the index and the journal since the last
+    checkpoint are read, whatever the size of the log.
+    """
+    options = check_options(
+        mode=mode,
+        sync=sync,
+        flush_interval=flush_interval,
+        max_buffer=max_buffer,
+        lock_timeout=lock_timeout,
+        max_future=max_future,
+        max_content=max_content,
+        max_fields=max_fields,
+        group=group,
+    )
+    if storage is None:
+        storage = Storage(0o640, 0o750) if group else Storage()
+    return EventLog(Path(path).absolute(), options, storage)

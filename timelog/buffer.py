@@ -1,0 +1,291 @@
+"""`Buffer`: the memory files of one process, and the only place where events wait for the disk.
+
+Appenders put events in; a flush freezes everything into a `Batch`, and the batch is dropped in the
+step that publishes its commit, so an event is at all times in exactly one of buffer and index.
+Thread-safe: one lock, held for well under a microsecond an event and never during I/O.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import msgspec
+
+from timelog.codec import Line
+from timelog.errors import BufferFull
+from timelog.memfile import MemoryFile, Slice
+from timelog.names import SegmentName
+from timelog.span import Span
+from timelog.storage import Storage
+from timelog.timestamp import to_text
+from timelog.uuid7 import Uuid7
+
+_log = logging.getLogger("timelog")
+
+# What an event costs in memory besides its content: objects, id, timestamp, list slot.
+EVENT_OVERHEAD = 360
+WAIT_FOR_ROOM = 30.0
+_QUIET = 60.0
+_MICROSECONDS = tuple(f"{n:03d}Z" for n in range(1000))
+
+Fields = msgspec.Raw | msgspec.UnsetType
+
+
+class Entry(NamedTuple):
+    """An event that passed all checks. ``us`` and ``id`` are None where the buffer gives them."""
+
+    us: int | None
+    id: str | None
+    source: str
+    tags: tuple[str, ...]
+    content: str
+    fields: Fields
+    size: int
+
+
+class Batch(NamedTuple):
+    """What one flush moves: frozen memory files, and the cursors stored with them."""
+
+    number: int
+    files: tuple[Slice, ...]
+    first_arrival: int
+    events: int
+    size: int
+    cursors: dict[str, bytes]
+
+
+class Buffer:
+    """Thread-safe memory files keyed by minute-span file name.
+
+    ``max_size``: bytes of memory, as estimated. From the appending thread, under the lock, are
+    called: ``began`` when a memory file is made, ``wake`` when the buffer has grown so far that a
+    flush should not wait for its timer.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        max_size: int,
+        began: Callable[[], None],
+        wake: Callable[[], None],
+    ) -> None:
+        self._time_ns = storage.time_ns
+        self._monotonic = storage.monotonic
+        self._max_size = max_size
+        self._began = began
+        self._wake = wake
+        self._lock = threading.Lock()
+        self._room = threading.Condition(self._lock)
+        self._files: dict[str, MemoryFile] = {}
+        self._cursors: dict[str, bytes] = {}
+        self._batch: Batch | None = None
+        self._batches = 0
+        self._size = 0
+        self._levels = (
+            (max_size // 8, None),
+            (max_size // 2, logging.WARNING),
+            (max_size * 9 // 10, logging.CRITICAL),
+        )
+        self._level = 0
+        self._quiet_until: dict[int, float] = {}
+        self._grow_at = self._levels[0][0]
+        self._refuse: Exception | None = None
+        # The inner loop's state: everything that changes at most once a millisecond.
+        self._ids = Uuid7()
+        self._ms: int | None = None
+        self._text = ""
+        self._file: MemoryFile | None = None
+        self._append: Callable[[Line], None]
+        self._arrived = 0
+        self._counted = 0
+
+    # -- putting in -----------------------------------------------------------------------
+
+    def put(self, content: str, source: str, tags: tuple[str, ...], size: int, block: bool) -> str:
+        """Take an event of now; return its id. The short form of `put_many`, for speed."""
+        with self._lock:
+            if self._size > self._grow_at:
+                self._grow(block)
+            us = self._time_ns() // 1000
+            if us // 1000 != self._ms:
+                self._start(us // 1000)
+            suffix = next(self._ids.suffixes, None) or self._restart(us // 1000)
+            id = self._ids.prefix + suffix
+            self._append(Line(self._text + _MICROSECONDS[us % 1000], id, source, tags, content))
+            self._size += size
+        return id
+
+    def put_many(
+        self, entries: Iterable[Entry], cursor: tuple[str, bytes] | None, size: int, block: bool
+    ) -> str:
+        """Take events as one: one commit will hold them all, with the cursor; return the last id.
+
+        ``size`` is the sum of their sizes and must not be over ``max_size``.
+        """
+        id = ""
+        with self._lock:
+            self._check()
+            while self._size + size > self._max_size:
+                self._wait(block)
+            if self._size + size > self._grow_at:
+                self._grow(block)
+            now = self._time_ns() // 1000
+            for entry in entries:
+                us = now if entry.us is None else entry.us
+                if us // 1000 != self._ms:
+                    self._start(us // 1000)
+                if entry.id is None:
+                    suffix = next(self._ids.suffixes, None) or self._restart(us // 1000)
+                    id = self._ids.prefix + suffix
+                else:
+                    id = entry.id
+                text = self._text + _MICROSECONDS[us % 1000]
+                self._append(Line(text, id, entry.source, entry.tags, entry.content, entry.fields))
+            self._size += size
+            if cursor:
+                self._cursors[cursor[0]] = cursor[1]
+        return id
+
+    def refuse(self, error: Exception | None) -> None:
+        """From now on raise ``error`` for every event (closed, degraded); None takes it back."""
+        with self._lock:
+            self._refuse = error
+            self._ms = None
+            self._room.notify_all()
+
+    # -- taking out -----------------------------------------------------------------------
+
+    def freeze(self) -> Batch | None:
+        """Return the batch to flush: the one that failed before, else all that is waiting.
+
+        None where nothing waits. Until `release` the batch stays visible to readers.
+        """
+        with self._lock:
+            if self._batch is None and (self._files or self._cursors):
+                self._settle()
+                files = tuple(Slice.of(file) for file in self._files.values())
+                count = sum(file.length for file in files)
+                self._batch = Batch(
+                    self._batches, files, self._arrived - count, count, self._size, self._cursors
+                )
+                self._batches += 1
+                self._files, self._cursors, self._file, self._ms = {}, {}, None, None
+            return self._batch
+
+    def release(self, number: int) -> None:
+        """Drop batch ``number``: the index has it (call while holding the index's lock)."""
+        with self._lock:
+            if self._batch is None or self._batch.number != number:
+                return
+            self._size -= self._batch.size
+            self._batch = None
+            self._level = sum(self._size > size for size, _ in self._levels)
+            self._set_level()
+            self._room.notify_all()
+
+    # -- looking --------------------------------------------------------------------------
+
+    def view(self) -> tuple[Slice, ...]:
+        """Everything in memory, in a form that later appends do not change."""
+        with self._lock:
+            frozen = self._batch.files if self._batch else ()
+            return frozen + tuple(Slice.of(file) for file in self._files.values())
+
+    def cursor(self, name: str) -> bytes | None:
+        """The value of a cursor that waits here, or None."""
+        with self._lock:
+            if name in self._cursors:
+                return self._cursors[name]
+            return self._batch.cursors.get(name) if self._batch else None
+
+    @property
+    def arrived(self) -> int:
+        """How many events have ever been put in."""
+        with self._lock:
+            self._settle()
+            return self._arrived
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory in use, as estimated."""
+        return self._size
+
+    @property
+    def waiting(self) -> int:
+        """How many events are in memory."""
+        return sum(file.length for file in self.view())
+
+    # -- inside, with the lock held -------------------------------------------------------
+
+    def _start(self, ms: int) -> None:
+        """Prepare for events of the millisecond ``ms``. The lock must be held."""
+        self._check()
+        self._ids.start(ms)
+        us = ms * 1000
+        self._text = to_text(us)[:23]
+        file = self._file
+        if file is None or not file.span.start <= us < file.span.end:
+            self._settle()
+            name = SegmentName(Span.minute(us), 1).file
+            file = self._files.get(name)
+            if file is None:
+                file = self._files[name] = MemoryFile(Span.minute(us))
+                self._began()
+            file.starts.append((self._arrived, len(file.lines)))
+            self._file, self._counted = file, len(file.lines)
+            self._append = file.lines.append
+        self._ms = ms
+
+    def _restart(self, ms: int) -> str:
+        """Begin the next 4,096 ids of the same millisecond. The lock must be held."""
+        self._ids.start(ms)
+        return next(self._ids.suffixes)
+
+    def _settle(self) -> None:
+        """Count the arrivals in the current file. The lock must be held."""
+        if self._file is not None:
+            self._arrived += len(self._file.lines) - self._counted
+            self._counted = len(self._file.lines)
+
+    def _check(self) -> None:
+        if self._refuse is not None:
+            raise self._refuse.with_traceback(None)
+
+    def _grow(self, block: bool) -> None:
+        """React to the buffer's size: wake the flusher, warn, or wait. The lock must be held."""
+        self._check()
+        self._wake()
+        while self._size > self._max_size:
+            self._wait(block)
+        while self._level < len(self._levels) and self._size > self._levels[self._level][0]:
+            self._warn(self._levels[self._level][1])
+            self._level += 1
+        self._set_level()
+
+    def _warn(self, severity: int | None) -> None:
+        """Log the buffer's size, but not again and again: health() always tells."""
+        now = self._monotonic()
+        if severity is not None and now >= self._quiet_until.get(severity, now):
+            self._quiet_until[severity] = now + _QUIET
+            _log.log(
+                severity,
+                "the buffer holds %d of %d bytes: events come faster than they are stored",
+                self._size,
+                self._max_size,
+            )
+
+    def _set_level(self) -> None:
+        below = self._level < len(self._levels)
+        self._grow_at = self._levels[self._level][0] if below else self._max_size
+
+    def _wait(self, block: bool) -> None:
+        self._wake()
+        if not block or not self._room.wait(WAIT_FOR_ROOM):
+            raise BufferFull(
+                f"the buffer holds {self._size} of {self._max_size} bytes and could not be "
+                "flushed in time; see health(), or open the log with a larger max_buffer"
+            )
+        self._check()

@@ -1,0 +1,138 @@
+"""Checkpoints: the index on disk, so that opening reads little.
+
+A checkpoint is one ``index/root`` and one index file for each day. Each file is::
+
+    mark b"tlX1" | length of the payload, u32 | crc32 of the payload, u32 | payload: a msgpack map
+
+(integers little-endian). Day files are written under new names and never change; replacing
+``root`` is the step that makes the checkpoint. Pure functions here; the index does the I/O.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import TypeVar
+
+import msgpack
+import msgspec
+
+from timelog.errors import DamagedError
+from timelog.journal import Block
+from timelog.names import SegmentName, parse_segment
+from timelog.segment import FileIndex, Segment
+
+MARK = b"tlX1"
+_HEADER = struct.Struct("<4sII")
+
+
+class DaySummary(msgspec.Struct, gc=False, frozen=True):
+    """What the root says of one day: its index file, and enough to skip the day unread."""
+
+    day: int
+    file: str
+    crc: int
+    segments: int
+    count: int
+    bytes: int
+    first: int
+    last: int
+
+
+class Root(msgspec.Struct, frozen=True):
+    """The state of the log as of a place in the journal."""
+
+    log: str
+    number: int
+    journal: int
+    offset: int
+    sequence: int
+    position: int
+    time: int
+    sealed_before: int
+    cursors: dict[str, bytes]
+    writers: dict[str, int]
+    days: tuple[DaySummary, ...]
+    # (first, last) positions whose commits were damaged in the journal.
+    missing: tuple[tuple[int, int], ...] = ()
+    # How many commits power cuts took from the log, by permission of sync="off".
+    lost: int = 0
+
+
+class _StoredSegment(msgspec.Struct, gc=False, frozen=True, array_like=True):
+    path: str
+    created: int
+    fenced: bool
+    # Blocks without their path.
+    blocks: tuple[tuple[object, ...], ...]
+
+
+class _StoredDay(msgspec.Struct, frozen=True):
+    day: int
+    segments: tuple[_StoredSegment, ...]
+
+
+_Payload = TypeVar("_Payload", Root, _StoredDay)
+
+
+def pack_root(root: Root) -> bytes:
+    """Return the bytes of ``index/root``."""
+    return _pack(root)
+
+
+def parse_root(data: bytes) -> Root:
+    """Return what the bytes of ``index/root`` say; raises `DamagedError`."""
+    return _parse(data, Root, "index/root")
+
+
+def pack_day(day: int, files: FileIndex) -> bytes:
+    """Return the bytes of a day's index file."""
+    segments = tuple(
+        _StoredSegment(
+            segment.path,
+            segment.created,
+            segment.fenced,
+            tuple(msgspec.structs.astuple(block)[1:] for block in segment.blocks),
+        )
+        for segment in files
+    )
+    return _pack(_StoredDay(day, segments))
+
+
+def parse_day(data: bytes, summary: DaySummary) -> FileIndex:
+    """Return the segments in a day's index file; raises `DamagedError`."""
+    stored = _parse(data, _StoredDay, summary.file)
+    if crc_of(data) != summary.crc or stored.day != summary.day:
+        raise DamagedError(f"{summary.file} is not the file that index/root names; run verify")
+    files = FileIndex()
+    for kept in stored.segments:
+        segment = Segment(_name(kept.path, summary.file), kept.created, kept.fenced)
+        segment.blocks = [msgspec.convert((segment.path, *block), Block) for block in kept.blocks]
+        files.add(segment)
+    return files
+
+
+def crc_of(data: bytes) -> int:
+    """The crc by which the root knows a day's index file."""
+    return zlib.crc32(data)
+
+
+def _name(path: str, file: str) -> SegmentName:
+    name = parse_segment(path)
+    if name is None:
+        raise DamagedError(f"{file} names {path!r}, which is no segment")
+    return name
+
+
+def _pack(value: Root | _StoredDay) -> bytes:
+    payload: bytes = msgpack.packb(msgspec.to_builtins(value, builtin_types=(bytes,)))
+    return _HEADER.pack(MARK, len(payload), zlib.crc32(payload)) + payload
+
+
+def _parse(data: bytes, kind: type[_Payload], file: str) -> _Payload:
+    if len(data) >= _HEADER.size:
+        mark, length, crc = _HEADER.unpack_from(data)
+        payload = data[_HEADER.size :]
+        if mark == MARK and len(payload) == length and zlib.crc32(payload) == crc:
+            return msgspec.convert(msgpack.unpackb(payload), kind)
+    raise DamagedError(f"{file} is damaged: its crc does not hold; run verify")

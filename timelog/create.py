@@ -1,0 +1,108 @@
+"""Making a log, and telling whether a directory is one."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+import msgspec
+
+from timelog import names
+from timelog.errors import DamagedError, NotALogError, ReadOnlyError, VersionError, storage_error
+from timelog.journal import Begin, pack
+from timelog.lock import StoreLock
+from timelog.names import Layout
+from timelog.storage import Storage, read_file
+
+VERSION = 1
+
+
+class _Format(msgspec.Struct, frozen=True):
+    format: str
+    version: int
+    id: str
+
+
+def log_id(layout: Layout) -> str | None:
+    """The id of the log at ``layout``; None where there is no log yet.
+
+    Raises `NotALogError` for what is not a directory, `VersionError` for a newer format and
+    `DamagedError` where the format file cannot be read.
+    """
+    if layout.root.exists() and not layout.root.is_dir():
+        raise NotALogError(f"{layout.root} is a file; a log is a directory, choose another path")
+    try:
+        data = read_file(layout.format)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        found = msgspec.json.decode(data, type=_Format)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DamagedError(
+            f"{layout.format} is damaged ({error}); restore it from a copy"
+        ) from None
+    if found.format != "timelog" or found.version > VERSION:
+        raise VersionError(
+            f"{layout.root} is in format {found.format} {found.version}, and this release knows "
+            f"timelog {VERSION}; open it with a newer release"
+        )
+    return found.id
+
+
+def create_log(layout: Layout, storage: Storage, lock_timeout: float) -> str:
+    """Make an empty log, or find that another process just made it; return its id.
+
+    Refuses a directory that holds anything that is not the beginning of a log (`NotALogError`).
+    A kill at any step leaves a directory in which the next call succeeds.
+    """
+    _check_empty(layout.root)
+    try:
+        # The log's own directory and parents are ordinary directories of the caller's.
+        layout.root.mkdir(parents=True, exist_ok=True)
+        storage.make_directory(layout.control)
+        with StoreLock(storage, layout.lock, lock_timeout).held():
+            known = log_id(layout)
+            return known if known is not None else _create(layout, storage)
+    except PermissionError as error:
+        raise ReadOnlyError(
+            f"{layout.root} cannot be written: permission is denied; choose another path, or open "
+            "an existing log with mode='r'"
+        ) from error
+    except OSError as error:
+        raise storage_error(f"creating the log {layout.root}", error) from error
+
+
+def _create(layout: Layout, storage: Storage) -> str:
+    for name in names.DIRECTORIES:
+        storage.make_directory(layout.control / name)
+    id = secrets.token_hex(16)
+    begin = Begin(id, 1, 0, storage.time_ns() // 1000, 0)
+    first = layout.journal(1)
+    storage.replace(first, pack(begin, 0), layout.temporary / first.name)
+    # Last, since it says that the rest is there.
+    text = msgspec.json.encode(_Format("timelog", VERSION, id)) + b"\n"
+    storage.replace(layout.format, text, layout.temporary / names.FORMAT)
+    storage.sync_directory(layout.root)
+    storage.sync_directory(layout.root.parent)
+    return id
+
+
+def _check_empty(root: Path) -> None:
+    try:
+        found = os.listdir(root)
+    except FileNotFoundError:
+        return
+    except NotADirectoryError:
+        raise NotALogError(f"{root} is a file; a log is a directory, choose another path") from None
+    except PermissionError:
+        raise ReadOnlyError(f"{root} cannot be read: permission is denied") from None
+    foreign = sorted(set(found) - {names.CONTROL})
+    if foreign:
+        raise NotALogError(
+            f"{root} is not a timelog and is not empty (it holds {foreign[0]!r}); choose an empty "
+            "or new directory"
+        )
+    control = root / names.CONTROL
+    if found and (control / names.INDEX / names.ROOT).exists():
+        raise DamagedError(f"{control / names.FORMAT} is gone; restore it from a copy")

@@ -1,0 +1,139 @@
+"""Every error the library raises on purpose.
+
+::
+
+    TimelogError
+    ├── InvalidInput (ValueError)      an argument is wrong; nothing was written
+    │   ├── InvalidEvent               content, source, tags, id, fields
+    │   ├── InvalidTime                a time that cannot be read, or is out of range
+    │   └── InvalidPattern             a regular expression that does not compile
+    ├── EventNotFound (LookupError)    no event has that id
+    ├── CursorError                    a position that this log does not have
+    ├── ClosedError                    the log was closed
+    ├── ReadOnlyError                  the log was opened with mode="r", or cannot be written
+    ├── NotALogError                   the path is not a timelog
+    ├── VersionError                   the log was written by a newer format
+    ├── DamagedError                   what the log's own records say cannot be relied on
+    ├── BufferFull                     events come faster than they can be stored
+    ├── LockTimeout                    another process holds the store lock
+    └── StorageError (OSError)         the disk refused; says how, and ``errno`` is kept
+        └── DegradedError              a repair failed too: call ``reopen()`` when the disk is well
+"""
+
+from __future__ import annotations
+
+import errno
+
+__all__ = [
+    "BufferFull",
+    "ClosedError",
+    "CursorError",
+    "DamagedError",
+    "DegradedError",
+    "EventNotFound",
+    "InvalidEvent",
+    "InvalidInput",
+    "InvalidPattern",
+    "InvalidTime",
+    "LockTimeout",
+    "NotALogError",
+    "ReadOnlyError",
+    "StorageError",
+    "TimelogError",
+    "VersionError",
+]
+
+
+class TimelogError(Exception):
+    """The root of all errors of this library."""
+
+
+class InvalidInput(TimelogError, ValueError):
+    """An argument is wrong; nothing was written."""
+
+
+class InvalidEvent(InvalidInput):
+    """The content, source, tags, id or fields of an event cannot be stored."""
+
+
+class InvalidTime(InvalidInput):
+    """A time cannot be read, has no zone, or is out of range."""
+
+
+class InvalidPattern(InvalidInput):
+    """A regular expression is not a string or does not compile."""
+
+
+class EventNotFound(TimelogError, LookupError):
+    """No event of the log has the id asked for."""
+
+
+class CursorError(TimelogError):
+    """A position is ahead of the log, or of another log."""
+
+
+class ClosedError(TimelogError):
+    """The log was closed; open it again."""
+
+
+class ReadOnlyError(TimelogError):
+    """Writing was asked of a log that can only be read."""
+
+
+class NotALogError(TimelogError):
+    """The path holds something that is not a timelog."""
+
+
+class VersionError(TimelogError):
+    """The log was written in a format that this release does not know."""
+
+
+class DamagedError(TimelogError):
+    """The log's own records are damaged and cannot be relied on."""
+
+
+class BufferFull(TimelogError):
+    """The buffer is full and could not be flushed in time; nothing of the call was taken."""
+
+
+class LockTimeout(TimelogError):
+    """Another process holds the store lock for longer than ``lock_timeout``."""
+
+
+class StorageError(TimelogError, OSError):
+    """The disk refused a call. ``errno`` tells which way, the text says it in words."""
+
+
+class DegradedError(StorageError):
+    """A repair failed too. What is in memory is kept; ``reopen()`` tries again."""
+
+
+_WORDS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is exceeded",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "permission is denied",
+    errno.EPERM: "permission is denied",
+    errno.EMFILE: "this process has too many open files",
+    errno.ENFILE: "the system has too many open files",
+    errno.EFBIG: "the file would be larger than allowed",
+    errno.EIO: "the device reported an input/output error",
+    errno.ELOOP: "a symbolic link stands where a file of the log belongs",
+}
+
+# What passes by itself when somebody makes room; trying again is right.
+TRANSIENT = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EFBIG}
+)
+
+
+def in_words(error: OSError) -> str:
+    """Say in words what an ``OSError`` means for a user: full, quota, read-only …"""
+    words = _WORDS.get(error.errno or 0, error.strerror or str(error))
+    where = f" ({error.filename!s})" if error.filename else ""
+    return f"{words}{where}"
+
+
+def storage_error(doing: str, error: OSError) -> StorageError:
+    """Wrap ``error`` as a `StorageError` that says what was being done."""
+    return StorageError(error.errno, f"{doing}: {in_words(error)}")

@@ -1,0 +1,160 @@
+"""`Event`, and the rules that decide whether an event can be stored.
+
+An `Event` is immutable and may be shared by threads. The checks here run before anything of a
+call is taken; each raises `InvalidEvent` with one sentence that says what to do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+
+from timelog.errors import InvalidEvent
+
+
+class Event(msgspec.Struct, frozen=True, gc=False):
+    """One immutable event.
+
+    ``timestamp``: aware UTC ``datetime`` with microseconds. ``id``: text, a UUIDv7 unless the
+    caller brought its own. ``source``: where it came from, ``""`` if not said. ``tags``: a tuple of
+    texts. ``content``: the text. ``fields``: further values as JSON has them, ``{}`` if none.
+    """
+
+    timestamp: datetime
+    id: str
+    source: str
+    tags: tuple[str, ...]
+    content: str
+    fields: dict[str, Any] = {}
+
+
+class Limits(NamedTuple):
+    """How large an event may be. Lengths of content and fields are bytes of UTF-8."""
+
+    content: int = 1024 * 1024
+    tags: int = 64
+    tag: int = 128
+    source: int = 256
+    id: int = 256
+    fields: int = 256 * 1024
+
+
+def check_content(content: object, limits: Limits) -> int:
+    """Return the length of ``content`` in bytes of UTF-8, if it can be stored."""
+    if not isinstance(content, str):
+        raise InvalidEvent(f"content must be a str, not {type(content).__name__}")
+    size = _utf8_length("content", content)
+    if size > limits.content:
+        raise InvalidEvent(
+            f"content has {size} bytes, more than the limit of {limits.content}; "
+            "shorten it, or open the log with a larger max_content"
+        )
+    return size
+
+
+def check_source(source: object, limits: Limits) -> str:
+    """Return ``source`` as a plain str, if it can be stored."""
+    if not isinstance(source, str):
+        raise InvalidEvent(f"source must be a str, not {type(source).__name__}")
+    _utf8_length("source", source)
+    if len(source) > limits.source:
+        raise InvalidEvent(
+            f"source has {len(source)} characters, more than the limit of {limits.source}"
+        )
+    return str(source)
+
+
+def check_tags(tags: object, limits: Limits) -> tuple[str, ...]:
+    """Return ``tags`` as a tuple of plain strings, if they can be stored."""
+    if isinstance(tags, str | bytes) or not isinstance(tags, Iterable):
+        raise InvalidEvent(f"tags must be a sequence of str, such as ('auth',), not {tags!r}")
+    if isinstance(tags, Mapping):
+        raise InvalidEvent("tags must be a sequence of str, not a mapping; use fields for that")
+    checked = tuple(tags)
+    if len(checked) > limits.tags:
+        raise InvalidEvent(f"{len(checked)} tags are more than the limit of {limits.tags}")
+    for tag in checked:
+        if not isinstance(tag, str):
+            raise InvalidEvent(f"a tag must be a str, not {type(tag).__name__}")
+        _utf8_length("a tag", tag)
+        if not tag or len(tag) > limits.tag:
+            raise InvalidEvent(f"the tag {tag[:40]!r} must have 1 to {limits.tag} characters")
+        if any(is_control(character) for character in tag):
+            raise InvalidEvent(f"the tag {tag!r} has a control character; remove it")
+    return tuple(map(str, checked))
+
+
+def check_id(id: object, limits: Limits) -> str:
+    """Return ``id`` as a plain str, if it can be stored."""
+    if not isinstance(id, str):
+        raise InvalidEvent(f"an id must be a str, not {type(id).__name__}")
+    if not 1 <= len(id) <= limits.id:
+        raise InvalidEvent(f"an id must have 1 to {limits.id} characters, not {len(id)}")
+    if not id.isprintable():
+        raise InvalidEvent(f"the id {id!r} must be printable")
+    return str(id)
+
+
+def check_fields(fields: object, limits: Limits) -> msgspec.Raw | msgspec.UnsetType:
+    """Return ``fields`` encoded as JSON, if they come back as they went in; UNSET if empty."""
+    if not isinstance(fields, dict):
+        raise InvalidEvent(f"fields must be a dict with str keys, not {type(fields).__name__}")
+    if not fields:
+        return msgspec.UNSET
+    try:
+        _check_value("fields", fields)
+    except RecursionError:
+        raise InvalidEvent("fields are nested too deeply, or contain themselves") from None
+    encoded = msgspec.json.encode(fields)
+    if len(encoded) > limits.fields:
+        raise InvalidEvent(
+            f"fields have {len(encoded)} bytes, more than the limit of {limits.fields}"
+        )
+    return msgspec.Raw(encoded)
+
+
+def is_control(character: str) -> bool:
+    """Whether ``character`` is a control character of Unicode (category Cc)."""
+    return character < " " or "\x7f" <= character <= "\x9f"
+
+
+def _check_value(where: str, value: object) -> None:
+    """Refuse what JSON would change or drop on the way: NaN, large integers, other types."""
+    if value is None or isinstance(value, bool):
+        return
+    if isinstance(value, str):
+        _utf8_length(where, value)
+    elif isinstance(value, int):
+        if not -(2**63) <= value < 2**64:
+            raise InvalidEvent(f"{where}: the integer {value} needs more than 64 bits; store a str")
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise InvalidEvent(f"{where}: JSON has no {value!r}; store None or a str")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise InvalidEvent(f"{where}: the key {key!r} must be a str")
+            _utf8_length(where, key)
+            _check_value(f"{where}[{key!r}]", item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _check_value(where, item)
+    else:
+        raise InvalidEvent(
+            f"{where}: a {type(value).__name__} has no JSON form; store a str, number, bool, None, "
+            "list or dict"
+        )
+
+
+def _utf8_length(what: str, text: str) -> int:
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidEvent(
+            f"{what} has a lone surrogate at character {error.start}, which UTF-8 cannot hold; "
+            "encode it with errors='backslashreplace' first"
+        ) from None

@@ -1,0 +1,325 @@
+"""`Flusher`: moves the buffer's batches into segments, each as one commit.
+
+One flusher an open log; its lock lets one flush run at a time in the process, the store lock one
+at a time on the disk. The order of steps is the durability of the log (``docs/durability.md``):
+encode; lock; repair if needed; busy mark; blocks; fsync of files, then directories; commit record;
+fsync of the journal; publish and release the memory in one step; clear the mark. Whatever goes
+wrong after the mark just leaves it there, and the batch stays in memory under its number.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from pathlib import Path
+from typing import NamedTuple
+
+from timelog.buffer import Batch, Buffer
+from timelog.encode import Prepared, Text, place_texts, prepare
+from timelog.errors import (
+    TRANSIENT,
+    DegradedError,
+    LockTimeout,
+    StorageError,
+    TimelogError,
+    in_words,
+    storage_error,
+)
+from timelog.index import Index, Place
+from timelog.journal import Commit, pack
+from timelog.lock import Mark, State, StoreLock
+from timelog.names import Layout, SegmentName
+from timelog.repair import Repairer
+from timelog.rotate import is_due, sync_files, write_checkpoint
+from timelog.span import Span
+from timelog.storage import Storage
+from timelog.timestamp import MINUTE
+
+_log = logging.getLogger("timelog")
+
+# Fewer commits than this are not worth a checkpoint at close: a short-lived process stays cheap.
+COMMITS_AT_CLOSE = 64
+SEGMENT_SIZE = 1024 * 1024 * 1024
+
+
+class _Target(NamedTuple):
+    """Where the blocks of one span go: a segment to continue, or a new one."""
+
+    name: SegmentName
+    is_new: bool
+    length: int
+    crc: int
+    texts: list[Text]
+
+
+class Counters:
+    """What a flusher did since the log was opened; read by ``health()``."""
+
+    def __init__(self) -> None:
+        self.flushes = 0
+        self.events = 0
+        self.errors = 0
+        self.last_flush = 0
+        self.last_error = ""
+
+
+class Flusher:
+    """Thread-safe. ``sync_flushes`` False is ``sync="off"``: only what asks for it is synced."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        storage: Storage,
+        index: Index,
+        buffer: Buffer,
+        *,
+        sync_flushes: bool,
+        lock_timeout: float,
+    ) -> None:
+        self._layout = layout
+        self._storage = storage
+        self._index = index
+        self._buffer = buffer
+        self._sync_flushes = sync_flushes
+        self._lock = threading.Lock()
+        self._store_lock = StoreLock(storage, layout.lock, lock_timeout)
+        self._repairer = Repairer(layout, storage, index, self._store_lock)
+        # Arrival number up to which everything is durable.
+        self._durable = 0
+        # A flush failed and its mark has not been repaired yet.
+        self._unfinished = False
+        self.degraded: DegradedError | None = None
+        self.counters = Counters()
+
+    # -- what the log calls ---------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Commit everything that is in the buffer; durable as the log was opened.
+
+        Raises `StorageError`, `LockTimeout` or `DegradedError`; the events then stay in memory.
+        """
+        with self._lock:
+            self._flush(self._sync_flushes)
+
+    def sync(self) -> None:
+        """Return when everything put into the buffer before is durable.
+
+        Callers that come while a flush runs share the next one. Errors as `flush`.
+        """
+        arrived = self._buffer.arrived
+        with self._lock:
+            if self._durable < arrived or self._unfinished:
+                self._flush(True)
+            if self._index.unsynced:
+                self._commit_nothing()
+
+    def reopen(self) -> None:
+        """Try again after `DegradedError`: repair, and flush what memory holds."""
+        with self._lock:
+            self.degraded = None
+            self._buffer.refuse(None)
+            self._flush(True)
+
+    def close(self) -> None:
+        """Commit everything, and save the index if a good part of the journal is new."""
+        with self._lock:
+            self._flush(self._sync_flushes)
+            if self._index.since_checkpoint >= COMMITS_AT_CLOSE:
+                self._exclusive(None, False, closing=True)
+
+    def take_store(self) -> None:
+        """Take the store lock once, repairing what a killed process left (at open)."""
+        with self._lock:
+            self._exclusive(None, False)
+
+    def after_fork(self) -> None:
+        """In a child: let go of what belongs to the parent."""
+        self._store_lock.after_fork()
+
+    # -- one flush ------------------------------------------------------------------------
+
+    def _flush(self, durable: bool) -> None:
+        """Commit the failed batch, if any, then all that waits. The lock must be held."""
+        if self.degraded is not None:
+            raise self.degraded.with_traceback(None)
+        arrived = self._buffer.arrived
+        # Twice: where a batch had failed before, the first round retries just that one.
+        for _ in range(2):
+            batch = self._buffer.freeze()
+            if batch is None and not self._unfinished:
+                break
+            self._exclusive(batch, durable)
+        if durable and not self._index.unsynced:
+            self._durable = arrived
+
+    def _commit_nothing(self) -> None:
+        """Sync what non-durable commits left, where there is nothing new to commit."""
+        try:
+            with self._store_lock.held():
+                self._repair()
+                sync_files(self._layout, self._storage, self._index)
+                self._index.unsynced.clear()
+        except OSError as error:
+            wrapped = self.degraded or storage_error("syncing", error)
+            self._count_error(wrapped)
+            raise wrapped from error
+
+    def _exclusive(self, batch: Batch | None, durable: bool, *, closing: bool = False) -> None:
+        """Take the store, repair it where needed, and commit ``batch``."""
+        prepared = prepare(batch) if batch else []
+        try:
+            with self._store_lock.held():
+                self._repair()
+                self._unfinished = False
+                if batch is not None:
+                    # The repair, or whoever made it, may have found this very batch committed.
+                    if self._index.writers.get(self._index.writer) != batch.number:
+                        self._commit(batch, prepared, durable)
+                    self.counters.flushes += 1
+                    self.counters.events += batch.events
+                    self.counters.last_flush = self._storage.time_ns() // 1000
+                if closing or is_due(self._index):
+                    self._write_checkpoint()
+        except LockTimeout as error:
+            self._count_error(error)
+            raise
+        except OSError as error:
+            wrapped = self.degraded or storage_error("storing events", error)
+            self._count_error(wrapped)
+            raise wrapped from error
+
+    def _repair(self) -> None:
+        try:
+            self._repairer.repair()
+        except OSError as error:
+            if error.errno not in TRANSIENT:
+                self.degraded = DegradedError(
+                    error.errno,
+                    f"the log could not be repaired: {in_words(error)}; what is in memory is kept, "
+                    "call reopen() when the disk is well",
+                )
+                self._buffer.refuse(self.degraded)
+            raise
+
+    def _count_error(self, error: TimelogError) -> None:
+        self.counters.errors += 1
+        self.counters.last_error = str(error)
+
+    def _commit(self, batch: Batch, prepared: Prepared, durable: bool) -> None:
+        index, storage = self._index, self._storage
+        with index.lock:
+            targets = [self._target(span, texts) for span, texts in prepared]
+            place, position = index.place, index.position
+            time = max(storage.time_ns() // 1000, index.time)
+        files = tuple(target.name.path for target in targets)
+        self._store_lock.write(
+            State(storage.boot_id(), Mark(os.getpid(), place.journal, place.offset, files))
+        )
+        self._unfinished = True
+        if durable:
+            sync_files(self._layout, storage, index)
+        self._write_segments(targets, durable)
+        shift = position - batch.first_arrival
+        blocks = tuple(
+            block
+            for target in targets
+            for block in place_texts(
+                target.texts, target.name.path, target.length, target.crc, shift
+            )
+        )
+        commit = Commit(
+            index.sequence + 1,
+            time,
+            index.writer,
+            batch.number,
+            durable,
+            max(index.sealed_before, time - time % MINUTE - MINUTE),
+            position,
+            batch.events,
+            batch.cursors,
+            blocks,
+        )
+        end = self._write_commit(commit, place, durable)
+        # Publishes the commit and releases the batch in one step, under the index's lock.
+        index.apply(commit, end)
+        self._store_lock.write(State(storage.boot_id()))
+        self._unfinished = False
+
+    def _target(self, span: Span, texts: list[Text]) -> _Target:
+        """Choose the file that takes ``texts``; nothing that is there already is ever touched."""
+        index = self._index
+        files = index.files(index.day(span.start))
+        newest = files.newest(SegmentName(span, 1))
+        number = 1
+        if newest is not None:
+            path = self._layout.segment(newest.path)
+            if (
+                not newest.is_sealed(index.sealed_before)
+                and newest.length < SEGMENT_SIZE
+                and newest.length == _size(path)
+            ):
+                return _Target(newest.name, False, newest.length, newest.crc, texts)
+            number = newest.name.number + 1
+        while _size(self._layout.segment(SegmentName(span, number).path)) is not None:
+            number += 1
+        return _Target(SegmentName(span, number), True, 0, 0, texts)
+
+    def _write_segments(self, targets: list[_Target], durable: bool) -> None:
+        storage = self._storage
+        new_in: set[Path] = set()
+        for target in targets:
+            path = self._layout.segment(target.name.path)
+            if target.is_new:
+                if storage.make_directory(path.parent):
+                    new_in.add(self._layout.root)
+                new_in.add(path.parent)
+                fd = storage.create(path)
+            else:
+                fd = storage.open_append(path)
+            try:
+                size = target.length
+                for text in target.texts:
+                    storage.write(fd, text.data)
+                    size += len(text.data)
+                if os.fstat(fd).st_size != size:
+                    raise StorageError(
+                        None, f"{path} was changed by somebody else while it was written"
+                    )
+                if durable:
+                    storage.sync(fd)
+            finally:
+                os.close(fd)
+        if durable:
+            for directory in sorted(new_in, reverse=True):
+                storage.sync_directory(directory)
+
+    def _write_commit(self, commit: Commit, place: Place, durable: bool) -> Place:
+        record = pack(commit, place.offset)
+        path = self._layout.journal(place.journal)
+        fd = self._storage.open_append(path)
+        try:
+            if os.fstat(fd).st_size != place.offset:
+                raise StorageError(None, f"{path} was changed by somebody else")
+            self._storage.write(fd, record)
+            if durable:
+                self._storage.sync(fd)
+        finally:
+            os.close(fd)
+        return Place(place.journal, place.offset + len(record))
+
+    def _write_checkpoint(self) -> None:
+        try:
+            write_checkpoint(self._layout, self._storage, self._index)
+        except OSError as error:
+            # The journal still has everything; the next flush tries again.
+            self.counters.errors += 1
+            self.counters.last_error = f"writing a checkpoint: {in_words(error)}"
+            _log.warning("%s", self.counters.last_error)
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.lstat().st_size
+    except FileNotFoundError:
+        return None

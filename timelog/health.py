@@ -1,0 +1,91 @@
+"""`Health`: how a log is doing, in one word, in sentences and in numbers."""
+
+from __future__ import annotations
+
+import msgspec
+
+from timelog.store import Store
+
+
+class Health(msgspec.Struct, frozen=True):
+    """A report on an open log. Times are microseconds since 1970, 0 for never.
+
+    ``status`` is ``"healthy"``, ``"warning"`` or ``"critical"``; ``reasons`` says why it is not
+    healthy. An idle log is healthy. The counters are those of this process since it opened the log.
+    """
+
+    status: str
+    reasons: tuple[str, ...]
+    events: int
+    bytes: int
+    position: int
+    waiting: int
+    buffer_bytes: int
+    max_buffer: int
+    flushes: int
+    flushed_events: int
+    errors: int
+    last_flush: int
+    last_error: str
+    damage: tuple[str, ...]
+    missing: int
+    lost_commits: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return self.status == "healthy"
+
+    def __str__(self) -> str:
+        lines = [self.status, *(f"  {reason}" for reason in self.reasons)]
+        lines += [
+            f"stored     {self.events:,} events, {self.bytes:,} bytes, position {self.position:,}",
+            f"in memory  {self.waiting:,} events, {self.buffer_bytes:,} bytes of "
+            f"{self.max_buffer:,}",
+            f"flushes    {self.flushes:,} with {self.flushed_events:,} events, "
+            f"{self.errors:,} errors",
+        ]
+        return "\n".join(lines)
+
+
+def health(store: Store) -> Health:
+    """Look at an open log; see `Health`."""
+    index, buffer, flusher = store.index, store.buffer, store.flusher
+    index.refresh()
+    events, size = index.summary()
+    counters = flusher.counters
+    critical: list[str] = []
+    warnings: list[str] = []
+    if flusher.degraded is not None:
+        critical.append(str(flusher.degraded))
+    elif store.failures:
+        critical.append(
+            f"the last {store.failures} flushes failed, {buffer.waiting} events wait in memory: "
+            f"{counters.last_error}"
+        )
+    if index.damage or index.missing:
+        critical.append(f"{len(index.damage) + len(index.missing)} damaged places; run verify")
+    if buffer.size > 0.9 * store.options.max_buffer:
+        critical.append("the buffer is nearly full")
+    elif buffer.size > 0.5 * store.options.max_buffer:
+        warnings.append("the buffer is more than half full")
+    if index.lost:
+        warnings.append(f"power cuts took {index.lost} commits, as sync='off' permits")
+    return Health(
+        status="critical" if critical else "warning" if warnings else "healthy",
+        reasons=(*critical, *warnings),
+        events=events,
+        bytes=size,
+        position=index.position,
+        waiting=buffer.waiting,
+        buffer_bytes=buffer.size,
+        max_buffer=store.options.max_buffer,
+        flushes=counters.flushes,
+        flushed_events=counters.events,
+        errors=counters.errors,
+        last_flush=counters.last_flush,
+        last_error=counters.last_error,
+        damage=tuple(map(str, index.damage)),
+        missing=sum(last - first + 1 for first, last in index.missing),
+        lost_commits=index.lost,
+    )

@@ -1,0 +1,365 @@
+"""`Index`: which blocks exist, as the root and the journal say; shared by all threads of a log.
+
+It is read from disk at first use and then catches up with the journal, which other processes
+write too. What a commit adds becomes visible in one step under the lock. A reader keeps the
+position it started at and ignores everything from there on, so it needs no copy. Days are loaded
+at first use and, when many are loaded, dropped again as long as the disk has all of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import NamedTuple
+
+from sortedcontainers import SortedDict
+
+from timelog import checkpoint
+from timelog.day import Day, segment_name
+from timelog.errors import DamagedError, NotALogError
+from timelog.journal import Bad, Begin, Block, Commit, Entry, read
+from timelog.lock import read_mark
+from timelog.names import Layout, SegmentName
+from timelog.segment import FileIndex, Segment
+from timelog.storage import Storage, read_at, read_file, reading
+from timelog.timestamp import DAY
+
+_log = logging.getLogger("timelog")
+
+# Loaded days are dropped, least recently used first, beyond this many segments.
+MOST_LOADED = 100_000
+# A retry must find its own batch, so the last batch of this many writers is remembered.
+MOST_WRITERS = 1_000
+_TRIES = 100
+
+
+class Damage(NamedTuple):
+    """A stretch of a file that is not what was written."""
+
+    file: str
+    offset: int
+    length: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.length} bytes at {self.offset}: {self.reason}"
+
+
+class Place(NamedTuple):
+    """A place in the journal: file number and offset."""
+
+    journal: int
+    offset: int
+
+
+_EMPTY = checkpoint.Root("", 0, 1, 0, 0, 0, 0, 0, {}, {}, ())
+# For `Index.refresh`: stop where the busy mark says.
+READER = Place(0, 0)
+
+
+class Index:
+    """The index of one log. Thread-safe; ``lock`` may be held to make several looks one.
+
+    ``released`` is called, with the lock held, with the number of each batch of ``writer`` that
+    turns out to be committed.
+    """
+
+    def __init__(
+        self, layout: Layout, storage: Storage, writer: str, released: Callable[[int], None]
+    ) -> None:
+        self.lock = threading.RLock()
+        self.writer = writer
+        self._layout = layout
+        self._released = released
+        self._boot = storage.boot_id()
+        self._is_loaded = False
+        self._recent: OrderedDict[int, int] = OrderedDict()
+        self._take(_EMPTY)
+
+    def _take(self, root: checkpoint.Root) -> None:
+        """Begin with the state that ``root`` says."""
+        self.log = root.log
+        self.root_number = root.number
+        self.place = Place(root.journal, root.offset)
+        self.sequence = root.sequence
+        self.position = root.position
+        self.time = root.time
+        self.sealed_before = root.sealed_before
+        self.cursors = dict(root.cursors)
+        self.writers: OrderedDict[str, int] = OrderedDict(root.writers)
+        self.days: SortedDict = SortedDict((kept.day, Day(kept.day, kept)) for kept in root.days)
+        self.missing = list(root.missing)
+        self.lost = root.lost
+        self.unsynced: set[str] = set()
+        self.since_checkpoint = 0
+        self.bad_tail: Bad | None = None
+        self.damage: list[Damage] = []
+        self._recent.clear()
+
+    # -- reading the disk -----------------------------------------------------------------
+
+    def refresh(self, until: Place | None = READER) -> None:
+        """Catch up with the journal, as far as ``until``.
+
+        A reader stops where an unfinished flush began. Who holds the store lock may give the place
+        itself, or None for all there is. Cost where nothing is new: a few system calls. Raises
+        `DamagedError` where the journal cannot be followed.
+        """
+        with self.lock:
+            if not self._is_loaded:
+                self.reload()
+            for _ in range(_TRIES):
+                try:
+                    while self._step(until):
+                        pass
+                    return
+                except FileNotFoundError:
+                    # A checkpoint removed the journal under us; its root knows all that was in it.
+                    self.reload()
+            raise DamagedError(
+                f"the journal file {self._layout.journal(self.place.journal)} is gone; "
+                "restore it from a copy"
+            )
+
+    def reload(self) -> None:
+        """Begin anew from ``index/root``."""
+        with self.lock:
+            try:
+                root = checkpoint.parse_root(read_file(self._layout.index_root))
+            except FileNotFoundError:
+                # No checkpoint yet: everything is in the first journal file.
+                root = _EMPTY
+            self._take(root)
+            self._is_loaded = True
+            if self.writer in self.writers:
+                self._released(self.writers[self.writer])
+
+    def _step(self, until: Place | None) -> bool:
+        """Read what the current journal file has beyond our place; True to read on."""
+        # Looked for first: a file that has a successor does not grow any more.
+        following = self._begin_of(self.place.journal + 1)
+        data = self._read_journal()
+        if not data and following is None:
+            return False
+        if until is READER:
+            mark = read_mark(self._layout.lock, self._boot)
+            until = Place(mark.journal, mark.offset) if mark else None
+        stop = until is not None and until.journal <= self.place.journal
+        end = self.place.offset + len(data)
+        if until is not None and stop:
+            end = min(end, until.offset)
+        if following:
+            end = min(end, following[0].valid)
+        self._read_records(data[: max(end - self.place.offset, 0)], final=following is not None)
+        if following is None or stop:
+            return False
+        begin, offset = following
+        if end < begin.valid:
+            self._damaged_journal(Bad(end, begin.valid, torn=False))
+        self._begin(begin, offset)
+        return True
+
+    def _read_records(self, data: bytes, *, final: bool) -> None:
+        bad: Bad | None = None
+        for item in read(data, self.place.offset):
+            if isinstance(item, Bad):
+                bad = item
+                continue
+            if bad is not None:
+                self._damaged_journal(bad)
+                bad = None
+            self._record(item)
+        self.bad_tail = bad
+        if bad is not None and (final or not bad.torn):
+            self._damaged_journal(bad)
+
+    def _record(self, entry: Entry) -> None:
+        record = entry.record
+        if isinstance(record, Commit):
+            self.apply(record, Place(self.place.journal, entry.end))
+        else:
+            self._begin(record, entry.end)
+
+    def _begin(self, begin: Begin, offset: int) -> None:
+        self.log = self.log or begin.log
+        if begin.log != self.log:
+            raise DamagedError("the journal belongs to another log; restore .timelog from a copy")
+        for commit in begin.restated:
+            self.apply(commit, self.place)
+        for path in begin.fenced:
+            name = segment_name(path)
+            self.day(name.span.start).fence(name, begin.time)
+        self.time = max(self.time, begin.time)
+        self.place = Place(begin.number, offset)
+        self.since_checkpoint += 1
+
+    def _begin_of(self, number: int) -> tuple[Begin, int] | None:
+        """The first record of a journal file and where it ends; None where there is no file."""
+        try:
+            data = read_file(self._layout.journal(number))
+        except FileNotFoundError:
+            return None
+        first = next(read(data, 0), None)
+        if not isinstance(first, Entry) or not isinstance(first.record, Begin):
+            raise DamagedError(
+                f"{self._layout.journal(number)} does not begin as a journal does; "
+                "restore it from a copy"
+            )
+        return first.record, first.end
+
+    def _read_journal(self) -> bytes:
+        path = self._layout.journal(self.place.journal)
+        if not self.place.offset and not self.log and not path.exists():
+            raise NotALogError(f"{self._layout.root} has no journal; restore .timelog from a copy")
+        parts = []
+        with reading(path) as fd:
+            at = self.place.offset
+            while part := read_at(fd, at, 1 << 20):
+                parts.append(part)
+                at += len(part)
+        return b"".join(parts)
+
+    def _damaged_journal(self, bad: Bad) -> None:
+        file = self._layout.journal(self.place.journal).relative_to(self._layout.root)
+        damage = Damage(
+            str(file),
+            bad.start,
+            bad.end - bad.start,
+            "not a record of the journal; the events it named are missing",
+        )
+        self.found_damage(damage)
+
+    def found_damage(self, damage: Damage) -> None:
+        """Remember damage that somebody met, and report it once."""
+        with self.lock:
+            if damage not in self.damage:
+                self.damage.append(damage)
+                _log.error("damaged: %s", damage)
+
+    # -- adding ---------------------------------------------------------------------------
+
+    def apply(self, commit: Commit, place: Place) -> None:
+        """Add a commit's blocks; the journal has been read up to ``place``.
+
+        A commit that is known already changes nothing but the place.
+        """
+        with self.lock:
+            self.place = place
+            if commit.sequence <= self.sequence:
+                return
+            if commit.position > self.position:
+                self.missing.append((self.position, commit.position - 1))
+            self.sequence = commit.sequence
+            self.position = commit.position + commit.count
+            self.time = max(self.time, commit.time)
+            self.sealed_before = max(self.sealed_before, commit.sealed_before)
+            self.cursors.update(commit.cursors)
+            self.writers[commit.writer] = commit.batch
+            self.writers.move_to_end(commit.writer)
+            while len(self.writers) > MOST_WRITERS:
+                self.writers.popitem(last=False)
+            self.since_checkpoint += 1
+            for block in commit.blocks:
+                self.day(segment_name(block.path).span.start).add(block, commit.time)
+            if commit.durable:
+                self.unsynced.clear()
+            else:
+                self.unsynced.update(block.path for block in commit.blocks)
+            if commit.writer == self.writer:
+                self._released(commit.batch)
+
+    def day(self, us: int) -> Day:
+        """The day that holds ``us``, created where there is none. The lock must be held."""
+        start = us - us % DAY
+        day = self.days.get(start)
+        if day is None:
+            day = self.days[start] = Day(start, None)
+        known: Day = day
+        return known
+
+    # -- looking --------------------------------------------------------------------------
+
+    def files(self, day: Day) -> FileIndex:
+        """The segments of a day, loaded where they are not. The lock must be held.
+
+        Raises `DamagedError` where the day's index file is damaged or gone.
+        """
+        if day.files is None:
+            assert day.summary is not None
+            try:
+                data = read_file(self._layout.index / day.summary.file)
+            except FileNotFoundError:
+                raise DamagedError(
+                    f"{day.summary.file} is gone; restore it from a copy of .timelog/index"
+                ) from None
+            day.loaded(checkpoint.parse_day(data, day.summary))
+        self._recent[day.start] = len(day.files or ())
+        self._recent.move_to_end(day.start)
+        self._drop_days(keep=day.start)
+        assert day.files is not None
+        return day.files
+
+    def segment(self, path: str) -> Segment | None:
+        """The segment of that path, or None where nothing of it is committed."""
+        name = segment_name(path)
+        with self.lock:
+            day = self.days.get(name.span.start - name.span.start % DAY)
+            return self.files(day).get(name) if day else None
+
+    def between(self, start: int | None, end: int | None) -> list[int]:
+        """The days that have events in ``[start, end)``, in order; None is open."""
+        with self.lock:
+            low = None if start is None else start - start % DAY
+            return [
+                at
+                for at in self.days.irange(low, end)
+                if self.days[at].count
+                and (start is None or self.days[at].last >= start)
+                and (end is None or self.days[at].first < end)
+            ]
+
+    def blocks(
+        self, day: int, start: int | None, end: int | None, position: int
+    ) -> list[tuple[SegmentName, tuple[Block, ...]]]:
+        """The blocks of a day's segments in ``[start, end)`` that a view of ``position`` may see.
+
+        An index file that a checkpoint replaced meanwhile is looked for in the new root.
+        """
+        with self.lock:
+            if day not in self.days:
+                return []
+            try:
+                files = self.files(self.days[day])
+            except DamagedError:
+                self.reload()
+                self.refresh()
+                if day not in self.days:
+                    return []
+                files = self.files(self.days[day])
+            return [
+                (segment.name, tuple(b for b in segment.blocks if b.runs[0] < position))
+                for segment in files.find(start, end)
+            ]
+
+    def summary(self) -> tuple[int, int]:
+        """How many events and bytes are committed."""
+        with self.lock:
+            days = self.days.values()
+            return sum(day.count for day in days), sum(day.bytes for day in days)
+
+    # -- inside ---------------------------------------------------------------------------
+
+    def _drop_days(self, keep: int) -> None:
+        total = sum(self._recent.values())
+        for start, size in list(self._recent.items()):
+            if total <= MOST_LOADED:
+                return
+            day = self.days.get(start)
+            if start == keep or (day is not None and day.changed):
+                continue
+            del self._recent[start]
+            total -= size
+            if day is not None:
+                day.files = None

@@ -1,0 +1,189 @@
+"""The journal: the append-only file of commits since the last checkpoint.
+
+A record is a header of 20 bytes and a payload::
+
+    mark b"tlJ1" | offset of the record in the file, u64 | length of the payload, u32
+    | crc32 of offset, length and payload, u32 | payload: a msgpack map
+
+(integers little-endian). The offset in the header lets reading find the next whole record behind a
+damaged one. `read` is pure and may be called at any time, while another process writes: a record
+counts only when it is whole. The maps are described in ``docs/format.md``.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import msgpack
+import msgspec
+
+from timelog.errors import VersionError
+
+MARK = b"tlJ1"
+_HEADER = struct.Struct("<4sQII")
+_CHECKED = struct.Struct("<QI")
+
+
+class Block(msgspec.Struct, gc=False, frozen=True, array_like=True):
+    """The bytes that one flush added to one segment (or several neighbours, coalesced).
+
+    ``runs`` are the positions of its lines in order: position, count, position, count …
+    ``crc`` is the crc32 of the block's bytes, continued from ``seed``, the crc of the bytes before
+    it in the file. ``tags`` and ``sources`` are all that occur, or None for "any".
+    """
+
+    path: str
+    offset: int
+    length: int
+    count: int
+    runs: tuple[int, ...]
+    first: int
+    last: int
+    seed: int
+    crc: int
+    tags: tuple[str, ...] | None
+    sources: tuple[str, ...] | None
+
+    @property
+    def end(self) -> int:
+        """The offset behind the block's last byte."""
+        return self.offset + self.length
+
+
+class Commit(msgspec.Struct, gc=False, frozen=True):
+    """One flush: it exists when this record does. Times are microseconds since 1970."""
+
+    sequence: int
+    time: int
+    writer: str
+    batch: int
+    durable: bool
+    sealed_before: int
+    position: int
+    count: int
+    cursors: dict[str, bytes]
+    blocks: tuple[Block, ...]
+
+
+class Begin(msgspec.Struct, gc=False, frozen=True):
+    """The first record of a journal file.
+
+    The file before it is valid up to ``valid`` bytes; ``restated`` are the commits that stood
+    behind that and still count. ``fenced`` files take no more blocks.
+    """
+
+    log: str
+    number: int
+    sequence: int
+    time: int
+    valid: int
+    restated: tuple[Commit, ...] = ()
+    fenced: tuple[str, ...] = ()
+
+
+Record = Commit | Begin
+_KINDS: dict[str, type[Commit] | type[Begin]] = {"commit": Commit, "begin": Begin}
+_NAMES = {kind: name for name, kind in _KINDS.items()}
+
+
+class Entry(NamedTuple):
+    """A record of a journal file, and where it ends."""
+
+    record: Record
+    start: int
+    end: int
+
+
+class Bad(NamedTuple):
+    """A stretch of a journal file that is no record.
+
+    ``torn``: it ends the file and is short or ends in NULs, as a write that was cut off leaves it.
+    """
+
+    start: int
+    end: int
+    torn: bool
+
+
+def pack(record: Record, offset: int) -> bytes:
+    """Return the bytes of ``record`` for a journal file at ``offset``."""
+    values = msgspec.to_builtins(record, builtin_types=(bytes,))
+    payload: bytes = msgpack.packb({"kind": _NAMES[type(record)], **values})
+    header = _HEADER.pack(MARK, offset, len(payload), _crc(offset, payload))
+    return header + payload
+
+
+def read(data: bytes, base: int) -> Iterator[Entry | Bad]:
+    """Yield the records in ``data``, which was read from ``base`` in the file up to its end.
+
+    In order of their offset. Stretches that are no record come as `Bad` and reading goes on at the
+    next whole record. Cost: one crc32 and one msgpack decoding a record.
+    """
+    at = 0
+    while at < len(data):
+        entry = _record(data, at, base)
+        if entry is None:
+            end = _resynchronise(data, at + 1, base)
+            yield Bad(base + at, base + end, _is_torn(data, at, end))
+            at = end
+        else:
+            yield entry
+            at = entry.end - base
+
+
+def payload_of(data: bytes, at: int, base: int) -> dict[str, Any] | None:
+    """Return the map of the record at ``data[at]``, or None where there is no whole record."""
+    if len(data) - at < _HEADER.size:
+        return None
+    mark, offset, length, crc = _HEADER.unpack_from(data, at)
+    start = at + _HEADER.size
+    if mark != MARK or offset != base + at or start + length > len(data):
+        return None
+    payload = data[start : start + length]
+    if _crc(offset, payload) != crc:
+        return None
+    decoded: dict[str, Any] = msgpack.unpackb(payload)
+    return decoded
+
+
+def _record(data: bytes, at: int, base: int) -> Entry | None:
+    payload = payload_of(data, at, base)
+    if payload is None:
+        return None
+    name = payload.pop("kind", None)
+    try:
+        record = msgspec.convert(payload, _KINDS[name])
+    except (KeyError, msgspec.ValidationError):
+        # Its crc holds, so it was written as it is: by a release that knows more kinds.
+        raise VersionError(
+            f"the journal has a record of the kind {name!r}, which this release does not know; "
+            "open the log with a newer release of timelog"
+        ) from None
+    length = _HEADER.unpack_from(data, at)[2]
+    return Entry(record, base + at, base + at + _HEADER.size + length)
+
+
+def _resynchronise(data: bytes, at: int, base: int) -> int:
+    while (at := data.find(MARK, at)) >= 0:
+        if payload_of(data, at, base) is not None:
+            return at
+        at += 1
+    return len(data)
+
+
+def _is_torn(data: bytes, at: int, end: int) -> bool:
+    if end < len(data):
+        return False
+    if data[at:].endswith(b"\0"):
+        return True
+    if len(data) - at < _HEADER.size:
+        return MARK.startswith(data[at : at + 4]) or data.startswith(MARK, at)
+    mark, _, length, _ = _HEADER.unpack_from(data, at)
+    return bool(mark == MARK and at + _HEADER.size + length > len(data))
+
+
+def _crc(offset: int, payload: bytes) -> int:
+    return zlib.crc32(payload, zlib.crc32(_CHECKED.pack(offset, len(payload))))

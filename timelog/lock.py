@@ -1,0 +1,115 @@
+"""The store lock, and the busy mark in it.
+
+One writer at a time changes the disk: it holds ``flock`` on ``.timelog/lock``. Before its first
+write it puts a busy mark into the file (boot, journal place, files it will touch), and takes it out
+when its commit is durable. Who takes the lock and finds a mark repairs first; readers do not go
+beyond the marked place of the journal. The file is never truncated and never removed; it is not
+synced, since a boot id in it tells when the page cache is gone.
+
+Layout: length u32, crc32 u32 (little-endian), then a msgpack map.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgpack
+import msgspec
+
+from timelog.errors import LockTimeout
+from timelog.storage import Storage, read_at, reading
+
+_HEADER = struct.Struct("<II")
+_RETRIES = 100
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """An unfinished flush: files beyond their committed length are not to be trusted."""
+
+    pid: int
+    journal: int
+    offset: int
+    files: tuple[str, ...]
+
+
+class State(msgspec.Struct, frozen=True):
+    """What the lock file says: the boot of the last holder, and its mark if it is unfinished."""
+
+    boot: str
+    busy: Mark | None = None
+
+
+class StoreLock:
+    """``flock`` on the lock file. One thread at a time (the flusher's lock sees to that)."""
+
+    def __init__(self, storage: Storage, path: Path, timeout: float) -> None:
+        self._storage = storage
+        self._path = path
+        self._timeout = timeout
+        self._fd = -1
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the lock; raises `LockTimeout` after ``timeout`` seconds."""
+        fd = self._storage.open_lock(self._path)
+        try:
+            self._storage.lock(fd, self._timeout)
+            self._fd = fd
+            yield
+        except TimeoutError:
+            raise LockTimeout(
+                f"another process held {self._path} for {self._timeout:g} seconds; find it with "
+                "fuser or lslocks (a stopped process keeps its lock), or raise lock_timeout"
+            ) from None
+        finally:
+            self._fd = -1
+            os.close(fd)
+
+    def after_fork(self) -> None:
+        """In a child: close what is the parent's, and do not unlock it."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def read(self) -> State | None:
+        """What the file says (the lock must be held); None where it cannot be read."""
+        return _parse(self._fd)
+
+    def write(self, state: State) -> None:
+        """Put ``state`` into the file (the lock must be held)."""
+        payload = msgpack.packb(msgspec.to_builtins(state))
+        header = _HEADER.pack(len(payload), zlib.crc32(payload))
+        self._storage.overwrite(self._fd, header + payload, 0)
+
+
+def read_mark(path: Path, boot: str) -> Mark | None:
+    """The busy mark as a reader sees it, without the lock: None where nothing is unfinished.
+
+    A mark of an earlier boot says nothing about this one's page cache and is left out.
+    """
+    try:
+        with reading(path) as fd:
+            # A writer may be in the middle of changing it; that takes it microseconds.
+            for _ in range(_RETRIES):
+                state = _parse(fd)
+                if state is not None:
+                    return state.busy if state.boot == boot else None
+    except FileNotFoundError:
+        pass
+    return None
+
+
+def _parse(fd: int) -> State | None:
+    header = read_at(fd, 0, _HEADER.size)
+    if len(header) < _HEADER.size:
+        return State(boot="") if not header else None
+    length, crc = _HEADER.unpack(header)
+    payload = read_at(fd, _HEADER.size, min(length, os.fstat(fd).st_size))
+    if len(payload) != length or zlib.crc32(payload) != crc:
+        return None
+    return msgspec.convert(msgpack.unpackb(payload), State)

@@ -1,0 +1,337 @@
+"""`EventLog`: what users hold. It checks what they pass and asks the parts.
+
+Thread-safe: every method may be called by any thread at any time. After ``fork`` the child goes on
+with a log of its own: what the parent had in memory is the parent's.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import msgpack
+
+from timelog.buffer import EVENT_OVERHEAD, Entry
+from timelog.entry import EntryMaker, pack_cursor
+from timelog.errors import (
+    BufferFull,
+    ClosedError,
+    CursorError,
+    EventNotFound,
+    InvalidInput,
+    ReadOnlyError,
+)
+from timelog.event import Event, check_content, check_id, check_source, check_tags
+from timelog.health import Health, health
+from timelog.options import Options
+from timelog.pattern import Pattern
+from timelog.query import Results
+from timelog.scan import Filter
+from timelog.storage import Storage
+from timelog.store import Store
+from timelog.timestamp import Time, to_us
+from timelog.uuid7 import milliseconds
+from timelog.verify import Verification, verify
+
+
+class EventLog:
+    """An open log. Made by `timelog.open`; a context manager that closes it at the end.
+
+    Forgetting `close` loses nothing: what is in memory is flushed when the log is collected and
+    when the interpreter exits.
+    """
+
+    def __init__(self, path: Path, options: Options, storage: Storage) -> None:
+        self._store = Store(path, options, storage)
+        self._limits = options.limits
+        self._max_content = options.limits.content
+        self._flushes_in_call = options.flush_interval == 0 and options.is_writable
+        self._make = EntryMaker(options.limits, storage.time_ns, options.max_future)
+        self._put = self._store.buffer.put
+        weakref.finalize(self, Store.close_at_exit, self._store)
+        _open_logs.add(self)
+
+    # -- writing --------------------------------------------------------------------------
+
+    def append(
+        self,
+        content: str,
+        *,
+        source: str = "",
+        tags: Iterable[str] = (),
+        timestamp: Time | None = None,
+        id: str | None = None,
+        fields: Mapping[str, Any] | None = None,
+        sync: bool = False,
+        block: bool = True,
+    ) -> str:
+        """Append one event and return its id.
+
+        It is found by searches of this process at once, and is on disk after at most one
+        ``flush_interval``; with ``sync`` when the call returns, whatever happens afterwards.
+
+        ``timestamp``: an aware ``datetime``, Unix seconds, RFC 3339 text with a zone or relative
+        text (``"-1h"``); now by default. ``id``: printable, at most 256 characters; a UUIDv7 of the
+        timestamp by default; uniqueness is not checked. ``fields``: further values as JSON has
+        them. ``block``: when the buffer is full wait up to 30 s for a flush, else raise at once.
+
+        Raises `InvalidEvent` or `InvalidTime` before anything is taken; `BufferFull`;
+        `ClosedError`; `ReadOnlyError`; with ``sync`` also `StorageError` and `LockTimeout`, and
+        the event then stays in memory and is tried again. Cost: no I/O unless ``sync``.
+        """
+        if not (
+            content.__class__ is str and content.isascii() and len(content) <= self._max_content
+        ):
+            size = check_content(content, self._limits) + EVENT_OVERHEAD
+        else:
+            size = len(content) + EVENT_OVERHEAD
+        try:
+            source, tags = self._make.kinds[source, tags]  # type: ignore[index]
+        except (KeyError, TypeError):
+            source, tags = self._make.kind(source, tags)
+        if timestamp is None and id is None and fields is None:
+            id = self._put(content, source, tags, size, block)
+        else:
+            entry = self._make.entry(content, source, tags, timestamp, id, fields, size)
+            id = self._store.buffer.put_many((entry,), None, entry.size, block)
+        if sync:
+            self.sync()
+        elif self._flushes_in_call:
+            self._store.flusher.flush()
+        return id
+
+    def append_many(
+        self,
+        events: Iterable[Event | Mapping[str, Any]],
+        *,
+        sync: bool = False,
+        cursor: tuple[str, Any] | None = None,
+    ) -> int:
+        """Append events as one: either all become durable, in one commit, or none. Their number.
+
+        Each is an `Event` or a mapping with the argument names of `append`. ``cursor`` is a pair
+        (name, value) that is stored in the same commit and read by `cursor`; the value is anything
+        msgpack can hold, at most 64 KiB packed. Waits for room in the buffer as `append` does.
+
+        Raises as `append` does, and nothing of the call is taken; `BufferFull` at once where the
+        events are more than the whole buffer holds: pass them in smaller parts.
+        """
+        entries: list[Entry] = []
+        size = 0
+        room = self._store.options.max_buffer
+        for event in events:
+            entry = self._make.of(event)
+            entries.append(entry)
+            size += entry.size
+            if size > room:
+                raise BufferFull(
+                    f"the events of one append_many need more than the buffer's {room} bytes; "
+                    "pass them in smaller parts, or open the log with a larger max_buffer"
+                )
+        packed = pack_cursor(cursor) if cursor is not None else None
+        if entries or packed:
+            self._store.buffer.put_many(entries, packed, size, True)
+        if sync:
+            self.sync()
+        elif self._flushes_in_call:
+            self._store.flusher.flush()
+        return len(entries)
+
+    def flush(self) -> None:
+        """Move everything in memory into segments now, as one commit.
+
+        Raises `StorageError`, `LockTimeout`, `ClosedError`; the events then stay in memory.
+        """
+        self._writable().flusher.flush()
+
+    def sync(self) -> None:
+        """Return when everything this process appended before is durable.
+
+        Threads that call it at the same time share one flush. Errors as `flush`.
+        """
+        self._writable().flusher.sync()
+
+    def reopen(self) -> None:
+        """After `DegradedError`: repair, and store what was kept in memory. Errors as `flush`."""
+        self._writable().flusher.reopen()
+
+    # -- reading --------------------------------------------------------------------------
+
+    def search(
+        self,
+        start: Time | None = None,
+        end: Time | None = None,
+        *,
+        tags: Iterable[str] = (),
+        source: str | Iterable[str] | None = None,
+        pattern: str | re.Pattern[str] | None = None,
+        where: Callable[[Event], object] | None = None,
+        order: str = "asc",
+        limit: int | None = None,
+        as_of: int | None = None,
+        salvage: bool = False,
+    ) -> Results:
+        """Find events; the result is lazy, see `Results` for its order.
+
+        ``start`` inclusive and ``end`` exclusive, as `append` takes times; None is open. ``tags``:
+        an event must have all of them. ``source``: one or several, of which it must have one.
+        ``pattern``: ``re.search`` must find it in the content. ``where``: any callable of an
+        `Event`. ``order``: ``"asc"`` or ``"desc"``. ``limit``: at most so many. ``as_of``: only
+        the events committed before this `position`, for the same answer for ever. ``salvage``:
+        of damaged blocks yield what can be read instead of nothing.
+
+        Sees everything this process appended and everything others committed before the call.
+        Raises `InvalidTime`, `InvalidPattern`, `InvalidInput`, `CursorError` for an ``as_of``
+        ahead of the log, and `ClosedError`.
+        """
+        store = self._readable()
+        now = store.storage.time_ns() // 1000
+        low = None if start is None else to_us(start, now)
+        high = None if end is None else to_us(end, now)
+        if low is not None and high is not None and low > high:
+            raise InvalidInput(f"start ({start!r}) is after end ({end!r}); exchange them")
+        if order not in ("asc", "desc"):
+            raise InvalidInput(f"order must be 'asc' or 'desc', not {order!r}")
+        for what, number in (("limit", limit), ("as_of", as_of)):
+            if number is not None and (type(number) is not int or number < 0):
+                raise InvalidInput(f"{what} must be a whole number from 0, not {number!r}")
+        if where is not None and not callable(where):
+            raise InvalidInput(f"where must be a callable of an Event, not {where!r}")
+        sources = (source,) if isinstance(source, str) else tuple(source or ())
+        asked = Filter(
+            low,
+            high,
+            frozenset(check_tags(tags, self._limits)),
+            frozenset(check_source(each, self._limits) for each in sources),
+            Pattern(pattern) if pattern is not None else None,
+            where,
+            source is not None,
+        )
+        view = store.view()
+        if as_of is not None:
+            if as_of > view.position:
+                raise CursorError(
+                    f"position {as_of} is ahead of the log, which ends at {view.position}"
+                )
+            view = view._replace(position=as_of, memory=())
+        return Results(
+            store.layout,
+            store.index,
+            view,
+            asked,
+            descending=order == "desc",
+            limit=limit,
+            salvage=salvage,
+        )
+
+    def __iter__(self) -> Iterator[Event]:
+        """Every event of the log, as ``search()`` gives them."""
+        return iter(self.search())
+
+    def get(self, id: str, *, start: Time | None = None, end: Time | None = None) -> Event:
+        """The event with that id: of several, the first by position.
+
+        An id that the log gave is looked for at its own time first, which is cheap. Any other, and
+        one that does not exist, costs a search of ``[start, end)``, by default of everything.
+        Raises `EventNotFound`.
+        """
+        check_id(id, self._limits)
+        ms = milliseconds(id)
+        if ms is not None and start is None and end is None:
+            near = self.search(ms / 1000, (ms + 1) / 1000, where=lambda event: event.id == id)
+            found = near.first_arrived()
+            if found is not None:
+                return found
+        found = self.search(start, end, where=lambda event: event.id == id).first_arrived()
+        if found is None:
+            raise EventNotFound(f"no event has the id {id!r}")
+        return found
+
+    def cursor(self, name: str) -> Any:
+        """The value last stored under ``name`` by `append_many`, or None."""
+        store = self._readable()
+        store.index.refresh()
+        with store.index.lock:
+            packed = store.buffer.cursor(name) or store.index.cursors.get(name)
+        return None if packed is None else msgpack.unpackb(packed, strict_map_key=False)
+
+    @property
+    def position(self) -> int:
+        """The position of the next event to be committed; as ``as_of`` it names the log of now."""
+        store = self._readable()
+        store.index.refresh()
+        return store.index.position
+
+    # -- looking after it -----------------------------------------------------------------
+
+    @property
+    def path(self) -> Path:
+        """The log's directory."""
+        return self._store.layout.root
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._store.is_closed
+
+    def verify(self, *, deep: bool = False) -> Verification:
+        """Check every committed byte against its crc; ``deep`` also decodes every event.
+
+        Read-only, bounded by what was committed when it began. See `Verification`.
+        """
+        store = self._readable()
+        store.index.refresh()
+        return verify(store.layout, store.index, deep=deep)
+
+    def health(self) -> Health:
+        """How the log is doing. Cheap; see `Health`."""
+        return health(self._readable())
+
+    def close(self) -> None:
+        """Flush and close. May be repeated. Errors as `flush`, and the log then stays open."""
+        self._store.close()
+
+    def __enter__(self) -> EventLog:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self.is_closed else f"mode={self._store.options.mode!r}"
+        return f"<timelog.EventLog {str(self.path)!r} {state}>"
+
+    # -- inside ---------------------------------------------------------------------------
+
+    def _readable(self) -> Store:
+        if self._store.is_closed:
+            raise ClosedError("the log is closed; open it again")
+        return self._store
+
+    def _writable(self) -> Store:
+        store = self._readable()
+        if not store.options.is_writable:
+            raise ReadOnlyError("the log was opened with mode='r'; use mode='a'")
+        return store
+
+
+_open_logs: weakref.WeakSet[EventLog] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for log in list(_open_logs):
+        log._store.after_fork()
+        log._put = log._store.buffer.put
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,154 @@
+"""Every file name of a log: made, parsed and classified here and nowhere else.
+
+::
+
+    2026-11-21/                                     a partition: one UTC day
+        20261121T1015Z-20261121T1016Z.jsonl         a segment of a minute
+        20261121T1015Z-20261121T1016Z.2.jsonl       a next file of the same span
+    .timelog/
+        format  lock
+        journal/0000000001.journal
+        index/root  index/2026-11-21.7.index
+        trash/  tmp/  quarantine/  state/
+
+Names sort as time does. A name that `parse_segment` does not know is not a part of the log: it is
+reported by ``verify`` and never opened, changed or removed. All functions are pure.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from timelog.span import Span
+from timelog.timestamp import from_datetime, to_datetime
+
+CONTROL = ".timelog"
+FORMAT = "format"
+LOCK = "lock"
+JOURNAL = "journal"
+INDEX = "index"
+ROOT = "root"
+QUARANTINE = "quarantine"
+TEMPORARY = "tmp"
+DIRECTORIES = (JOURNAL, INDEX, "trash", TEMPORARY, QUARANTINE, "state")
+
+_SEGMENT = re.compile(r"(\d{8}T\d{4}Z)-(\d{8}T\d{4}Z)(?:\.([1-9]\d{0,8}))?\.jsonl", re.ASCII)
+_PARTITION = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_JOURNAL = re.compile(r"(\d{10})\.journal", re.ASCII)
+_DAY_INDEX = re.compile(r"(\d{4}-\d\d-\d\d)\.([1-9]\d*)\.index", re.ASCII)
+
+
+class SegmentName(NamedTuple):
+    """What a segment's name says: its span, and which file of the span it is (from 1)."""
+
+    span: Span
+    number: int
+
+    @property
+    def file(self) -> str:
+        """The file name: ``20261121T1015Z-20261121T1016Z.2.jsonl``."""
+        suffix = f".{self.number}" if self.number > 1 else ""
+        return f"{_stamp(self.span.start)}-{_stamp(self.span.end)}{suffix}.jsonl"
+
+    @property
+    def path(self) -> str:
+        """The path below the log's directory: ``2026-11-21/`` and the file name."""
+        return f"{partition(self.span.start)}/{self.file}"
+
+
+def partition(us: int) -> str:
+    """The directory of the day that holds ``us``: ``2026-11-21``."""
+    return to_datetime(us).strftime("%Y-%m-%d").rjust(10, "0")
+
+
+def parse_partition(name: str) -> Span | None:
+    """The day of a partition's name, or None where it is not one."""
+    if not _PARTITION.fullmatch(name):
+        return None
+    try:
+        start = datetime.fromisoformat(name).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return Span.day(from_datetime(start))
+
+
+@lru_cache(maxsize=4096)
+def parse_segment(path: str) -> SegmentName | None:
+    """What ``2026-11-21/<file>`` names, or None where that is not a segment of the log.
+
+    The span must be aligned, lie in the partition, and the name must be the one that
+    `SegmentName.path` makes, so that two names never mean one segment.
+    """
+    match = _SEGMENT.fullmatch(path.rpartition("/")[2])
+    if not match:
+        return None
+    start, end = _unstamp(match[1]), _unstamp(match[2])
+    if start is None or end is None or not Span(start, end).is_aligned:
+        return None
+    name = SegmentName(Span(start, end), int(match[3] or 1))
+    return name if name.path == path else None
+
+
+def journal(number: int) -> str:
+    """The name of the journal file ``number`` (from 1)."""
+    return f"{number:010d}.journal"
+
+
+def parse_journal(name: str) -> int | None:
+    """The number of a journal file, or None where the name is not one."""
+    match = _JOURNAL.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def day_index(day: int, number: int) -> str:
+    """The name of the index file of the day that starts at ``day``, as of root ``number``."""
+    return f"{partition(day)}.{number}.index"
+
+
+def is_day_index(name: str) -> bool:
+    """Whether ``name`` is one that `day_index` makes."""
+    return _DAY_INDEX.fullmatch(name) is not None
+
+
+def quarantined(path: str, offset: int, sequence: int) -> str:
+    """The name under which bytes cut from ``path`` at ``offset`` are kept."""
+    return f"{sequence}-{path.replace('/', '-')}@{offset}"
+
+
+class Layout:
+    """The absolute paths of one log."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.control = root / CONTROL
+        self.format = self.control / FORMAT
+        self.lock = self.control / LOCK
+        self.journals = self.control / JOURNAL
+        self.index = self.control / INDEX
+        self.index_root = self.index / ROOT
+        self.quarantine = self.control / QUARANTINE
+        self.temporary = self.control / TEMPORARY
+
+    def segment(self, path: str) -> Path:
+        """The absolute path of a segment named relative to the log."""
+        return self.root / path
+
+    def journal(self, number: int) -> Path:
+        """The absolute path of journal file ``number``."""
+        return self.journals / journal(number)
+
+
+def _stamp(us: int) -> str:
+    return to_datetime(us).strftime("%Y%m%dT%H%MZ").rjust(14, "0")
+
+
+def _unstamp(text: str) -> int | None:
+    try:
+        moment = datetime.strptime(text, "%Y%m%dT%H%MZ").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return from_datetime(moment)

@@ -1,0 +1,67 @@
+"""The options of `timelog.open`, checked; from the environment where an option says so."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from timelog.errors import InvalidInput
+from timelog.event import Limits
+
+
+class Options(NamedTuple):
+    """What `timelog.open` was asked for. See there for the meaning of each."""
+
+    mode: str
+    sync: str
+    flush_interval: float
+    max_buffer: int
+    lock_timeout: float
+    max_future: float
+    group: bool
+    limits: Limits
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether events can be appended."""
+        return self.mode == "a"
+
+
+def check_options(
+    *,
+    mode: str,
+    sync: str | None,
+    flush_interval: float,
+    max_buffer: int,
+    lock_timeout: float,
+    max_future: float,
+    max_content: int,
+    max_fields: int,
+    group: bool,
+) -> Options:
+    """Return the options, or raise `InvalidInput` with what is wrong and what would be right."""
+    if mode not in ("a", "r"):
+        raise InvalidInput(f"mode must be 'a' (append) or 'r' (read only), not {mode!r}")
+    name = "the option sync" if sync is not None else "TIMELOG_SYNC"
+    sync = sync if sync is not None else os.environ.get("TIMELOG_SYNC") or "flush"
+    if sync not in ("flush", "off"):
+        raise InvalidInput(f"{name} must be 'flush' or 'off', not {sync!r}")
+    limits = Limits(content=max_content, fields=max_fields)
+    for what, number, least in (
+        ("flush_interval", flush_interval, 0),
+        ("max_buffer", max_buffer, 64 * 1024),
+        ("lock_timeout", lock_timeout, 0),
+        ("max_future", max_future, 0),
+        ("max_content", max_content, 1),
+        ("max_fields", max_fields, 1),
+    ):
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            raise InvalidInput(f"{what} must be a number, not {number!r}")
+        # Also refuses NaN, which compares with nothing.
+        if not least <= number < float("inf"):
+            raise InvalidInput(f"{what} must be {least} or more, and finite, not {number!r}")
+    if max_content >= max_buffer:
+        raise InvalidInput(
+            f"max_content ({max_content}) must be smaller than max_buffer ({max_buffer})"
+        )
+    return Options(mode, sync, flush_interval, max_buffer, lock_timeout, max_future, group, limits)

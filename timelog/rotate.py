@@ -1,0 +1,131 @@
+"""Checkpoint and journal rotation: what makes opening cheap and lets old journal files go.
+
+Called with the store lock held and nothing unfinished. A kill at any step leaves either the old
+root with a journal that still leads to everything, or the new one; the left-over files go at the
+next rotation.
+"""
+
+from __future__ import annotations
+
+import os
+
+from timelog import checkpoint, names
+from timelog.index import Index, Place
+from timelog.journal import Begin, Commit, pack
+from timelog.names import Layout
+from timelog.storage import Storage
+
+# Either is reason enough for a checkpoint.
+MOST_COMMITS = 4096
+MOST_JOURNAL = 1024 * 1024
+
+
+def is_due(index: Index) -> bool:
+    """Whether enough came since the last checkpoint to write another."""
+    return index.since_checkpoint >= MOST_COMMITS or index.place.offset >= MOST_JOURNAL
+
+
+def write_checkpoint(layout: Layout, storage: Storage, index: Index) -> None:
+    """Save the index, begin a new journal file, and remove what neither needs any more."""
+    with index.lock:
+        sync_files(layout, storage, index)
+        number = index.root_number + 1
+        changed = [day for day in index.days.values() if day.changed]
+        summaries = {
+            day.start: day.summary for day in index.days.values() if day.summary is not None
+        }
+        for day in changed:
+            files = index.files(day)
+            if not len(files):
+                continue
+            data = checkpoint.pack_day(day.start, files)
+            file = names.day_index(day.start, number)
+            storage.replace(layout.index / file, data, layout.temporary / file)
+            summaries[day.start] = checkpoint.DaySummary(
+                day.start,
+                file,
+                checkpoint.crc_of(data),
+                len(files),
+                day.count,
+                day.bytes,
+                day.first,
+                day.last,
+            )
+        place = begin_journal(layout, storage, index)
+        root = checkpoint.Root(
+            index.log,
+            number,
+            *place,
+            index.sequence,
+            index.position,
+            index.time,
+            index.sealed_before,
+            index.cursors,
+            dict(index.writers),
+            tuple(summaries[start] for start in sorted(summaries)),
+            tuple(index.missing),
+            index.lost,
+        )
+        temporary = layout.temporary / names.ROOT
+        storage.replace(layout.index_root, checkpoint.pack_root(root), temporary)
+        for day in changed:
+            if day.start in summaries:
+                day.summary = summaries[day.start]
+                day.changed = False
+        index.root_number = number
+        index.place = place
+        index.since_checkpoint = 0
+        _sweep(layout, storage, root)
+
+
+def begin_journal(
+    layout: Layout,
+    storage: Storage,
+    index: Index,
+    *,
+    valid: Place | None = None,
+    restated: tuple[Commit, ...] = (),
+    fenced: tuple[str, ...] = (),
+) -> Place:
+    """Create the journal file after the current one; return the place behind its first record.
+
+    It appears whole or not at all: written and synced under another name, then renamed.
+    """
+    place = valid or index.place
+    begin = Begin(
+        index.log, place.journal + 1, index.sequence, index.time, place.offset, restated, fenced
+    )
+    record = pack(begin, 0)
+    path = layout.journal(begin.number)
+    storage.replace(path, record, layout.temporary / path.name)
+    return Place(begin.number, len(record))
+
+
+def sync_files(layout: Layout, storage: Storage, index: Index) -> None:
+    """Make everything durable that commits so far named without syncing it, whoever wrote it."""
+    if not index.unsynced:
+        return
+    paths = [layout.segment(path) for path in sorted(index.unsynced)]
+    for path in [*paths, layout.journal(index.place.journal)]:
+        fd = storage.open_append(path)
+        try:
+            storage.sync(fd)
+        finally:
+            os.close(fd)
+    for directory in sorted({path.parent for path in paths}):
+        storage.sync_directory(directory)
+    storage.sync_directory(layout.root)
+
+
+def _sweep(layout: Layout, storage: Storage, root: checkpoint.Root) -> None:
+    """Remove journal files and day indexes that ``root`` does not lead to."""
+    for name in os.listdir(layout.journals):
+        number = names.parse_journal(name)
+        if number is not None and number < root.journal:
+            storage.unlink(layout.journals / name)
+    kept = {summary.file for summary in root.days}
+    for name in os.listdir(layout.index):
+        if names.is_day_index(name) and name not in kept:
+            storage.unlink(layout.index / name)
+    for name in os.listdir(layout.temporary):
+        storage.unlink(layout.temporary / name)

@@ -1,0 +1,324 @@
+"""`Filter` and `Scanner`: from a block's bytes, or a memory file, to the events that match.
+
+From coarse to fine: blocks by time, tags and sources without reading; text that cannot match;
+then only candidate lines are decoded, and the exact test decides. Raw text only ever excludes.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from itertools import compress
+from typing import NamedTuple
+
+import msgspec
+
+from timelog.codec import DecodeError, decode_line, decode_lines, json_text, to_event
+from timelog.event import Event
+from timelog.index import Damage, Index
+from timelog.journal import Block
+from timelog.memfile import Slice
+from timelog.names import Layout
+from timelog.pattern import Pattern
+from timelog.storage import open_read, read_at
+from timelog.timestamp import to_datetime, to_text
+
+# Above one candidate in so many lines, decoding the whole block at once is faster.
+_DENSE = 4
+
+
+class Filter(NamedTuple):
+    """What a search asks for. ``start`` and ``end`` in microseconds, None for open."""
+
+    start: int | None
+    end: int | None
+    tags: frozenset[str]
+    sources: frozenset[str]
+    pattern: Pattern | None
+    where: Callable[[Event], object] | None
+    # Whether a source was asked for: of an empty choice no event has one.
+    by_source: bool
+
+    @property
+    def is_only_time(self) -> bool:
+        """Whether it asks for nothing but a range of time."""
+        return not (self.tags or self.by_source or self.pattern or self.where)
+
+    def covers(self, block: Block) -> bool:
+        """Whether every event of ``block`` is within the range of time."""
+        return (self.start is None or self.start <= block.first) and (
+            self.end is None or block.last < self.end
+        )
+
+    def needles(self) -> list[bytes]:
+        """Texts that each matching line contains, as JSON writes them."""
+        needles = [b'"%b"' % json_text(tag) for tag in sorted(self.tags)]
+        if len(self.sources) == 1:
+            needles.append(b'"source":"%b"' % json_text(next(iter(self.sources))))
+        if self.pattern and self.pattern.needle:
+            needles.append(self.pattern.needle)
+        return needles
+
+    def tests(self, *, check_time: bool) -> list[Callable[[Event], object]]:
+        """The exact tests, cheapest first."""
+        tests: list[Callable[[Event], object]] = []
+        if check_time and self.start is not None:
+            start = to_datetime(self.start)
+            tests.append(lambda event: event.timestamp >= start)
+        if check_time and self.end is not None:
+            end = to_datetime(self.end)
+            tests.append(lambda event: event.timestamp < end)
+        if self.by_source:
+            tests.append(lambda event: event.source in self.sources)
+        if self.tags:
+            tests.append(lambda event: self.tags.issubset(event.tags))
+        if self.pattern:
+            matches = self.pattern.matches
+            tests.append(lambda event: matches(event.content))
+        if self.where:
+            tests.append(self.where)
+        return tests
+
+
+class Explanation(msgspec.Struct):
+    """What a search did, stage by stage. ``str()`` of it is a small table."""
+
+    days: int = 0
+    segments: int = 0
+    blocks: int = 0
+    blocks_by_time: int = 0
+    blocks_by_tags: int = 0
+    blocks_by_source: int = 0
+    blocks_by_text: int = 0
+    blocks_by_count: int = 0
+    bytes_read: int = 0
+    lines: int = 0
+    decoded: int = 0
+    in_memory: int = 0
+    matched: int = 0
+    damaged: int = 0
+    milliseconds: float = 0.0
+    needles: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        needles = ", ".join(map(repr, self.needles)) or "none"
+        rows = [
+            ("days with events in the range", self.days),
+            ("segments in the range", self.segments),
+            ("blocks in these segments", self.blocks),
+            ("  skipped by time", self.blocks_by_time),
+            ("  skipped by tags", self.blocks_by_tags),
+            ("  skipped by source", self.blocks_by_source),
+            ("  counted without reading", self.blocks_by_count),
+            (f"  skipped by text (must have: {needles})", self.blocks_by_text),
+            ("  withheld because damaged", self.damaged),
+            ("bytes read", self.bytes_read),
+            ("lines in the blocks read", self.lines),
+            ("lines decoded", self.decoded),
+            ("events looked at in memory", self.in_memory),
+            ("events that match", self.matched),
+        ]
+        width = max(len(name) for name, _ in rows)
+        table = [f"{name:{width}}  {value:>12,}" for name, value in rows]
+        return "\n".join([*table, f"{'milliseconds':{width}}  {self.milliseconds:>12,.1f}"])
+
+
+class Found(NamedTuple):
+    """Matching events of a block or memory file, with their positions, in no special order."""
+
+    events: list[Event]
+    positions: Sequence[int]
+
+
+class Scanner:
+    """Reads blocks for one run of one search. Not thread-safe; `close` it.
+
+    ``position`` is the view's bound: events from it on are left out.
+    """
+
+    def __init__(
+        self, layout: Layout, index: Index, filter: Filter, position: int, *, salvage: bool
+    ) -> None:
+        self._layout = layout
+        self._index = index
+        self._filter = filter
+        self._position = position
+        self._salvage = salvage
+        self._needles = filter.needles()
+        self._path = ""
+        self._fd = -1
+        self._began = time.perf_counter()
+        self.damage: list[Damage] = []
+        self.explanation = Explanation(needles=tuple(needle.decode() for needle in self._needles))
+
+    def close(self) -> None:
+        """Close the file that is open, and note the time taken."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+            self._path = ""
+        self.explanation.milliseconds = (time.perf_counter() - self._began) * 1000
+
+    def may_match(self, block: Block) -> bool:
+        """Whether a block can have matching events, by what the index knows of it."""
+        asked = self._filter
+        self.explanation.blocks += 1
+        if (asked.end is not None and block.first >= asked.end) or (
+            asked.start is not None and block.last < asked.start
+        ):
+            self.explanation.blocks_by_time += 1
+        elif block.tags is not None and not asked.tags.issubset(block.tags):
+            self.explanation.blocks_by_tags += 1
+        elif (
+            asked.by_source
+            and block.sources is not None
+            and asked.sources.isdisjoint(block.sources)
+        ):
+            self.explanation.blocks_by_source += 1
+        else:
+            return True
+        return False
+
+    def is_counted(self, block: Block) -> bool:
+        """Whether the block's count is the number of its matching events."""
+        whole = block.runs[-2] + block.runs[-1] <= self._position
+        return whole and self._filter.is_only_time and self._filter.covers(block)
+
+    def block(self, block: Block) -> Found:
+        """The matching events of a block; a damaged one is withheld and named in ``damage``."""
+        data = self._read(block)
+        if data is None:
+            return Found([], ())
+        self.explanation.bytes_read += len(data)
+        self.explanation.lines += block.count
+        try:
+            events, ordinals = self._candidates(data, block.count)
+        except DecodeError as error:
+            # Its crc held: it was written like this.
+            self._damaged(block, f"a line is not an event: {error}")
+            return Found([], ())
+        self.explanation.decoded += len(events)
+        positions = _positions(block.runs, ordinals)
+        found = self._test(events, positions, not self._filter.covers(block))
+        if block.runs[-2] + block.runs[-1] > self._position:
+            seen = [position < self._position for position in found.positions]
+            found = Found(list(compress(found.events, seen)), list(compress(found.positions, seen)))
+        return found
+
+    def memory(self, file: Slice, first: int) -> Found:
+        """The matching events of a memory file; ``first`` is the position of its first arrival."""
+        asked = self._filter
+        low = to_text(asked.start) if asked.start is not None else ""
+        high = to_text(asked.end) if asked.end is not None else "~"
+        events, positions = [], []
+        matches = asked.pattern.matches if asked.pattern else None
+        for arrival, lines in file.stretches():
+            self.explanation.in_memory += len(lines)
+            for at, line in enumerate(lines, first + arrival):
+                if (
+                    low <= line.timestamp < high
+                    and (not asked.by_source or line.source in asked.sources)
+                    and asked.tags.issubset(line.tags)
+                    and (matches is None or matches(line.content))
+                ):
+                    event = to_event(line)
+                    if asked.where is None or asked.where(event):
+                        events.append(event)
+                        positions.append(at)
+        return Found(events, positions)
+
+    # -- inside ---------------------------------------------------------------------------
+
+    def _test(self, events: list[Event], positions: Sequence[int], check_time: bool) -> Found:
+        for test in self._filter.tests(check_time=check_time):
+            passed = [bool(test(event)) for event in events]
+            if not all(passed):
+                events = list(compress(events, passed))
+                positions = list(compress(positions, passed))
+        return Found(events, positions)
+
+    def _candidates(self, data: bytes, count: int) -> tuple[list[Event], Sequence[int]]:
+        """Decode the lines that may match; with the number of each line in the block."""
+        if self._needles:
+            hits, needle = min((data.count(needle), needle) for needle in self._needles)
+            if not hits:
+                self.explanation.blocks_by_text += 1
+                return [], ()
+            if hits * _DENSE < count:
+                lines, ordinals = self._lines_with(data, needle)
+                return decode_lines(b"".join(lines)), ordinals
+        if self._salvage:
+            return _salvage(data)
+        return decode_lines(data), range(count)
+
+    def _lines_with(self, data: bytes, needle: bytes) -> tuple[list[bytes], list[int]]:
+        lines, ordinals = [], []
+        ordinal = end = 0
+        while (hit := data.find(needle, end)) >= 0:
+            start = data.rfind(b"\n", end, hit) + 1 or end
+            ordinal += data.count(b"\n", end, start)
+            end = data.find(b"\n", hit) + 1
+            line = data[start:end]
+            if all(other in line for other in self._needles):
+                lines.append(line)
+                ordinals.append(ordinal)
+            ordinal += 1
+        return lines, ordinals
+
+    def _read(self, block: Block) -> bytes | None:
+        """The bytes of a block if they are what was written, else None."""
+        try:
+            if block.path != self._path:
+                self.close()
+                self._fd = open_read(self._layout.segment(block.path))
+                self._path = block.path
+            data = read_at(self._fd, block.offset, block.length)
+        except OSError as error:
+            self._damaged(block, f"cannot be read: {error.strerror or error}")
+            return None
+        if len(data) == block.length and zlib.crc32(data, block.seed) == block.crc:
+            return data
+        self._damaged(
+            block,
+            "the crc does not hold" if len(data) == block.length else "the file is too short",
+        )
+        return data if self._salvage else None
+
+    def _damaged(self, block: Block, reason: str) -> None:
+        damage = Damage(block.path, block.offset, block.length, reason)
+        self._index.found_damage(damage)
+        if damage not in self.damage:
+            self.explanation.damaged += 1
+            self.damage.append(damage)
+
+
+def _positions(runs: tuple[int, ...], ordinals: Sequence[int]) -> Sequence[int]:
+    """The position of each line, from the block's runs and the lines' numbers in the block."""
+    if len(runs) == 2:
+        if isinstance(ordinals, range):
+            return range(runs[0], runs[0] + len(ordinals))
+        return [runs[0] + ordinal for ordinal in ordinals]
+    return list(_spread(runs, ordinals))
+
+
+def _spread(runs: tuple[int, ...], ordinals: Sequence[int]) -> Iterator[int]:
+    at = passed = 0
+    for ordinal in ordinals:
+        while ordinal >= passed + runs[at + 1]:
+            passed += runs[at + 1]
+            at += 2
+        yield runs[at] + ordinal - passed
+
+
+def _salvage(data: bytes) -> tuple[list[Event], list[int]]:
+    """Decode what parses, line by line."""
+    events, ordinals = [], []
+    for ordinal, line in enumerate(data.split(b"\n")):
+        try:
+            events.append(decode_line(line))
+        except (DecodeError, UnicodeDecodeError):
+            continue
+        ordinals.append(ordinal)
+    return events, ordinals

@@ -1,0 +1,193 @@
+"""The storage seam: every call that changes the disk, every look at a clock.
+
+Nothing else in the package writes, renames, syncs, removes or asks the time. Fault tests replace
+this object, and so could another backend. One `Storage` has no state and may be shared by threads.
+All paths are plain files and directories of the log; links are never followed (``O_NOFOLLOW``) and
+nothing existing is ever overwritten by `create` (``O_EXCL``).
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+UNKNOWN_BOOT = "unknown"
+_BASE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
+
+class Storage:
+    """The plain storage of production: system calls, and nothing between."""
+
+    def __init__(self, file_mode: int = 0o600, directory_mode: int = 0o700) -> None:
+        self._file_mode = file_mode
+        self._directory_mode = directory_mode
+
+    # -- clocks ---------------------------------------------------------------------------
+
+    def time_ns(self) -> int:
+        """Nanoseconds since 1970 by the wall clock."""
+        return time.time_ns()
+
+    def monotonic(self) -> float:
+        """Seconds of a clock that never goes back."""
+        return time.monotonic()
+
+    def boot_id(self) -> str:
+        """A text that changes at each boot of the machine; `UNKNOWN_BOOT` where none is known."""
+        try:
+            with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+                return file.read().strip()
+        except OSError:
+            return UNKNOWN_BOOT
+
+    # -- changes --------------------------------------------------------------------------
+
+    def create(self, path: Path) -> int:
+        """Create a file that must not exist yet; return a descriptor that appends to it."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | _BASE
+        return os.open(path, flags, self._file_mode)
+
+    def open_append(self, path: Path) -> int:
+        """Open an existing plain file for appending."""
+        return _plain(os.open(path, os.O_WRONLY | os.O_APPEND | _BASE), path)
+
+    def open_lock(self, path: Path) -> int:
+        """Open the lock file for reading and writing in place, creating it where absent."""
+        return _plain(os.open(path, os.O_RDWR | os.O_CREAT | _BASE, self._file_mode), path)
+
+    def lock(self, fd: int, timeout: float) -> None:
+        """Hold the exclusive ``flock`` of ``fd``; raises ``TimeoutError`` after ``timeout`` s."""
+        deadline = time.monotonic() + timeout
+        pause = 0.0002
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise TimeoutError from None
+            # flock has no time limit of its own.
+            time.sleep(pause)
+            pause = min(pause * 1.5, 0.02)
+
+    def write(self, fd: int, data: bytes | memoryview) -> None:
+        """Write all of ``data``: a short write goes on where it stopped."""
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+
+    def overwrite(self, fd: int, data: bytes, offset: int) -> None:
+        """Write all of ``data`` in place at ``offset`` (the lock file only)."""
+        view = memoryview(data)
+        while view:
+            done = os.pwrite(fd, view, offset)
+            view, offset = view[done:], offset + done
+
+    def sync(self, fd: int) -> None:
+        """Return when the file's bytes and length are on the device."""
+        os.fsync(fd)
+
+    def sync_directory(self, path: Path) -> None:
+        """Return when the names in the directory ``path`` are on the device."""
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self.sync(fd)
+        finally:
+            os.close(fd)
+
+    def make_directory(self, path: Path) -> bool:
+        """Create one directory; return False where it is there already."""
+        try:
+            os.mkdir(path, self._directory_mode)
+        except FileExistsError:
+            if not stat.S_ISDIR(os.lstat(path).st_mode):
+                raise
+            return False
+        return True
+
+    def truncate(self, path: Path, length: int) -> None:
+        """Cut a plain file to ``length`` bytes."""
+        fd = _plain(os.open(path, os.O_WRONLY | _BASE), path)
+        try:
+            os.ftruncate(fd, length)
+        finally:
+            os.close(fd)
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Replace ``target`` by ``source`` in one step."""
+        os.rename(source, target)
+
+    def unlink(self, path: Path) -> None:
+        """Remove one name; a name that is gone already is fine."""
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass
+
+    # -- made of the above ----------------------------------------------------------------
+
+    def replace(self, path: Path, data: bytes, temporary: Path) -> None:
+        """Put ``data`` in the place of ``path`` in one step that survives a power cut.
+
+        Written to ``temporary`` (same file system), synced, renamed, directory synced.
+        Whatever stood at ``temporary`` is the remainder of a killed process and goes.
+        """
+        self.unlink(temporary)
+        fd = self.create(temporary)
+        try:
+            self.write(fd, data)
+            self.sync(fd)
+        finally:
+            os.close(fd)
+        self.rename(temporary, path)
+        self.sync_directory(path.parent)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[int]:
+    """Open a plain file for reading, and close it; errors as `open_read`."""
+    fd = open_read(path)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def open_read(path: Path) -> int:
+    """Open a plain file for reading; a link, a FIFO or a directory raises ``OSError``."""
+    return _plain(os.open(path, os.O_RDONLY | _BASE), path)
+
+
+def read_file(path: Path) -> bytes:
+    """Return all bytes of a plain file."""
+    with reading(path) as fd:
+        return read_at(fd, 0, os.fstat(fd).st_size)
+
+
+def read_at(fd: int, offset: int, length: int) -> bytes:
+    """Return ``length`` bytes at ``offset``, fewer only where the file ends."""
+    data = os.pread(fd, length, offset)
+    if len(data) == length or not data:
+        return data
+    parts = [data]
+    got = len(data)
+    while got < length:
+        data = os.pread(fd, length - got, offset + got)
+        if not data:
+            break
+        parts.append(data)
+        got += len(data)
+    return b"".join(parts)
+
+
+def _plain(fd: int, path: Path) -> int:
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return fd
+    os.close(fd)
+    raise OSError(errno.EINVAL, "it is not a plain file; move it away", os.fspath(path))

@@ -1,0 +1,164 @@
+"""`Store`: the parts of one open log, put together, started and stopped as one.
+
+Made by `EventLog`, closed by it, or when it is collected, or when the interpreter exits. After a
+fork the child's store begins anew over the same directory.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import sys
+import threading
+from pathlib import Path
+
+from timelog.buffer import Buffer
+from timelog.create import create_log, log_id
+from timelog.errors import (
+    ClosedError,
+    DamagedError,
+    NotALogError,
+    ReadOnlyError,
+    TimelogError,
+    storage_error,
+)
+from timelog.flush import Flusher
+from timelog.index import Index
+from timelog.names import Layout
+from timelog.options import Options
+from timelog.query import View
+from timelog.storage import Storage
+from timelog.timer import PeriodicTimer
+
+_log = logging.getLogger("timelog")
+
+_LONGEST_PAUSE = 30.0
+
+
+class Store:
+    """An open log's layout, storage, index, buffer, flusher and timer. Thread-safe."""
+
+    def __init__(self, path: Path, options: Options, storage: Storage) -> None:
+        self.options = options
+        self.storage = storage
+        self.layout = Layout(path)
+        self.is_closed = False
+        self._closing = threading.Lock()
+        self.id = self._find_or_create()
+        self._begin()
+        try:
+            self.index.refresh()
+            if options.is_writable:
+                self.flusher.take_store()
+        except PermissionError as error:
+            raise ReadOnlyError(
+                f"{path} cannot be written: permission is denied; open it with mode='r'"
+            ) from error
+        except OSError as error:
+            raise storage_error(f"opening {path}", error) from error
+        if self.index.log != self.id:
+            raise DamagedError(
+                f"{self.layout.format} and the journal belong to different logs; "
+                "restore .timelog from one copy"
+            )
+
+    def _begin(self) -> None:
+        """Make the parts that belong to this process."""
+        options = self.options
+        self.failures = 0
+        self.timer = PeriodicTimer(
+            options.flush_interval or 1.0, self._flush_in_background, self._failed, "timelog-flush"
+        )
+        self.buffer = Buffer(self.storage, options.max_buffer, self.timer.start, self.timer.wake)
+        self.index = Index(self.layout, self.storage, secrets.token_hex(6), self.buffer.release)
+        self.flusher = Flusher(
+            self.layout,
+            self.storage,
+            self.index,
+            self.buffer,
+            sync_flushes=options.sync == "flush",
+            lock_timeout=options.lock_timeout,
+        )
+        if not options.is_writable:
+            self.buffer.refuse(ReadOnlyError("the log was opened with mode='r'; use mode='a'"))
+        self._close_in_worker_process()
+
+    def view(self) -> View:
+        """What a search that begins now sees: committed events and memory, each event once."""
+        self.index.refresh()
+        with self.index.lock:
+            return View(self.index.position, self.buffer.view())
+
+    def close(self) -> None:
+        """Flush, stop the timer, refuse what comes after. May be repeated.
+
+        Where the flush fails the error is raised and the log stays open, so that nothing is lost
+        in silence.
+        """
+        with self._closing:
+            if self.is_closed:
+                return
+            if self.options.is_writable:
+                self.timer.stop()
+                # From here on no event is taken, so the last flush has all of them.
+                self.buffer.refuse(ClosedError("the log is closed; open it again to append"))
+                try:
+                    self.flusher.close()
+                except TimelogError:
+                    self.buffer.refuse(self.flusher.degraded)
+                    self.timer = self.timer.renewed()
+                    raise
+            self.is_closed = True
+
+    def close_at_exit(self) -> None:
+        """`close` where nobody is left to catch an error: it is logged."""
+        try:
+            self.close()
+        except TimelogError as error:
+            _log.critical(
+                "%d events could not be stored before the end: %s", self.buffer.waiting, error
+            )
+
+    def after_fork(self) -> None:
+        """In a child: drop what is the parent's, and begin anew."""
+        self._closing = threading.Lock()
+        self.flusher.after_fork()
+        if not self.is_closed:
+            self._begin()
+
+    # -- the background flush -------------------------------------------------------------
+
+    def _flush_in_background(self) -> float | None:
+        """Flush; after a failure return a pause that grows, since trying costs something too."""
+        try:
+            self.flusher.flush()
+        except TimelogError as error:
+            if not self.failures:
+                _log.error("a flush failed, its events stay in memory: %s", error)
+            self.failures += 1
+            pause = self.options.flush_interval or 1.0
+            return min(pause * 2.0**self.failures, max(_LONGEST_PAUSE, pause))
+        if self.failures:
+            _log.warning("flushing works again after %d failures", self.failures)
+        self.failures = 0
+        return None
+
+    def _failed(self, error: Exception) -> None:
+        self.flusher.counters.errors += 1
+        self.flusher.counters.last_error = repr(error)
+        _log.critical("the flusher met an unexpected error and goes on", exc_info=error)
+
+    def _find_or_create(self) -> str:
+        known = log_id(self.layout)
+        if known is not None:
+            return known
+        if not self.options.is_writable:
+            raise NotALogError(f"{self.layout.root} is not a timelog; check the path")
+        return create_log(self.layout, self.storage, self.options.lock_timeout)
+
+    def _close_in_worker_process(self) -> None:
+        """Flush at the exit of a multiprocessing worker, which skips the interpreter's own."""
+        process = sys.modules.get("multiprocessing.process")
+        util = sys.modules.get("multiprocessing.util")
+        if process is not None and util is not None and process.parent_process() is not None:
+            util.Finalize(self, Store.close_at_exit, args=(self,), exitpriority=10)

@@ -1,0 +1,75 @@
+"""`PeriodicTimer`: a thread that runs an action again and again, and can be woken or stopped.
+
+The interval is waited *after* each run, so runs never overlap and never bunch up. The thread is a
+daemon: it does not keep a program alive that forgot to stop it. Thread-safe.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+
+class PeriodicTimer:
+    """Run ``action()`` every ``interval`` seconds from `start` until `stop`.
+
+    ``action`` returns the seconds to wait before the next run, or None for ``interval``. An
+    exception is given to ``failed`` and the timer goes on. ``stop`` before ``start`` is remembered.
+    """
+
+    def __init__(
+        self,
+        interval: float,
+        action: Callable[[], float | None],
+        failed: Callable[[Exception], None],
+        name: str = "timelog-timer",
+    ) -> None:
+        self._interval = interval
+        self._action = action
+        self._failed = failed
+        self._woken = threading.Event()
+        self._stopped = False
+        self._started = False
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Begin; the first run comes after one interval. May be repeated."""
+        if not self._stopped and not self._started:
+            self._started = True
+            self._thread.start()
+
+    def wake(self) -> None:
+        """Run the action now, without waiting for the interval to pass."""
+        self._woken.set()
+
+    def stop(self) -> None:
+        """End, at once where the action is not running, else when it returns. May be repeated."""
+        self._stopped = True
+        self._woken.set()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def renewed(self) -> PeriodicTimer:
+        """A timer like this one that has not been started."""
+        return PeriodicTimer(self._interval, self._action, self._failed, self._thread.name)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread is running."""
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        pause = self._interval
+        while True:
+            self._woken.wait(pause)
+            self._woken.clear()
+            if self._stopped:
+                return
+            pause = self._interval
+            try:
+                wanted = self._action()
+            except Exception as error:
+                self._failed(error)
+            else:
+                if wanted is not None:
+                    pause = wanted

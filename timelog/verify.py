@@ -1,0 +1,204 @@
+"""`verify`: a read-only check of everything the log's records promise.
+
+Bounded by what was committed when it began. Structure: the root, every day's index file, the
+journal since. Content: every block against its crc; ``deep`` also decodes every event and compares
+counts, times, tags and sources with the index. Besides: bytes behind committed lengths, files that
+the index does not know, names that are not the log's.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import zlib
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from timelog import names
+from timelog.codec import DecodeError, decode_lines
+from timelog.errors import DamagedError
+from timelog.index import Damage, Index
+from timelog.journal import Block
+from timelog.names import Layout
+from timelog.storage import read_at, reading
+from timelog.timestamp import from_datetime
+
+
+class Verification(msgspec.Struct, frozen=True):
+    """What `verify` found. ``str()`` of it is what the command line prints.
+
+    ``damage``: committed bytes that are not what was written. ``torn``: bytes of an unfinished
+    write, never served. ``foreign``: names in the directory that are not the log's; left alone.
+    """
+
+    events: int
+    blocks: int
+    bytes: int
+    deep: bool
+    damage: tuple[Damage, ...]
+    torn: tuple[Damage, ...]
+    foreign: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong: no damage, and no torn write either."""
+        return not self.damage and not self.torn
+
+    @property
+    def exit_code(self) -> int:
+        """0 clean, 3 an unfinished write only, 1 damage."""
+        return 1 if self.damage else 3 if self.torn else 0
+
+    def __str__(self) -> str:
+        verdict = "damaged" if self.damage else "unfinished write" if self.torn else "ok"
+        checked = "decoded and checked" if self.deep else "checked"
+        lines = [
+            f"{verdict}: {self.events:,} events in {self.blocks:,} blocks {checked}, "
+            f"{self.bytes:,} bytes"
+        ]
+        lines += (f"damaged     {damage}" for damage in self.damage)
+        lines += (f"unfinished  {torn}" for torn in self.torn)
+        lines += (f"foreign     {name}: not a file of the log, left alone" for name in self.foreign)
+        return "\n".join(lines)
+
+
+def verify(layout: Layout, index: Index, *, deep: bool) -> Verification:
+    """Check a log; see `Verification`. Cost: reading it all, and with ``deep`` decoding it all."""
+    return _Verifier(layout, index, deep).run()
+
+
+class _Verifier:
+    def __init__(self, layout: Layout, index: Index, deep: bool) -> None:
+        self._layout = layout
+        self._index = index
+        self._deep = deep
+        self._events = self._blocks = self._bytes = 0
+        self._damage: list[Damage] = []
+        self._torn: list[Damage] = []
+        self._foreign: list[str] = []
+
+    def run(self) -> Verification:
+        index = self._index
+        with index.lock:
+            # What searches met counts only if it is still there; the journal's stays.
+            self._damage += (d for d in index.damage if d.file.startswith(names.CONTROL))
+            self._damage += (
+                Damage(f"{names.CONTROL}/{names.JOURNAL}", 0, 0, f"no positions {first} to {last}")
+                for first, last in index.missing
+            )
+            if index.bad_tail is not None:
+                tail = index.bad_tail
+                name = f"{names.CONTROL}/{names.JOURNAL}/{names.journal(index.place.journal)}"
+                torn = Damage(name, tail.start, tail.end - tail.start, "an unfinished record")
+                (self._torn if tail.torn else self._damage).append(torn)
+            position = index.position
+        known: set[str] = set()
+        for day in index.between(None, None):
+            try:
+                segments = index.blocks(day, None, None, position)
+            except DamagedError as error:
+                name = f"{names.CONTROL}/{names.INDEX} ({names.partition(day)})"
+                self._damage.append(Damage(name, 0, 0, str(error)))
+                continue
+            for segment, blocks in segments:
+                known.add(segment.path)
+                self._segment(segment.path, blocks)
+        self._names(known)
+        return Verification(
+            self._events,
+            self._blocks,
+            self._bytes,
+            self._deep,
+            tuple(dict.fromkeys(self._damage)),
+            tuple(self._torn),
+            tuple(sorted(self._foreign)),
+        )
+
+    def _segment(self, path: str, blocks: tuple[Block, ...]) -> None:
+        end = 0
+        try:
+            with reading(self._layout.segment(path)) as fd:
+                for block in blocks:
+                    if block.offset != end:
+                        self._bad(block, f"the bytes from {end} on belong to no block")
+                    end = block.end
+                    self._block(block, read_at(fd, block.offset, block.length))
+                self._tail(path, end, os.fstat(fd).st_size)
+        except OSError as error:
+            for block in blocks:
+                self._bad(block, f"cannot be read: {error.strerror or error}")
+
+    def _block(self, block: Block, data: bytes) -> None:
+        self._blocks += 1
+        self._events += block.count
+        self._bytes += block.length
+        if len(data) != block.length:
+            self._bad(block, "the file is too short")
+        elif zlib.crc32(data, block.seed) != block.crc:
+            self._bad(block, "the crc does not hold")
+        elif self._deep:
+            for problem in _deep_problems(block, data):
+                self._bad(block, problem)
+
+    def _bad(self, block: Block, reason: str) -> None:
+        self._damage.append(Damage(block.path, block.offset, block.length, reason))
+
+    def _tail(self, path: str, end: int, size: int) -> None:
+        segment = self._index.segment(path)
+        # A flush may have gone on since the check began.
+        committed = max(end, segment.length if segment else 0)
+        if size > committed:
+            self._torn.append(
+                Damage(path, committed, size - committed, "not committed, never served")
+            )
+
+    def _names(self, known: set[str]) -> None:
+        """Look at every name in the directory and its partitions."""
+        for entry in _entries(self._layout.root):
+            is_directory = entry.is_dir(follow_symlinks=False)
+            if entry.name == names.CONTROL:
+                continue
+            if names.parse_partition(entry.name) is None or not is_directory:
+                self._foreign.append(entry.name)
+                continue
+            for file in _entries(self._layout.root / entry.name):
+                path = f"{entry.name}/{file.name}"
+                info = file.stat(follow_symlinks=False)
+                if names.parse_segment(path) is None or not stat.S_ISREG(info.st_mode):
+                    self._foreign.append(path)
+                elif path not in known and self._index.segment(path) is None and info.st_size:
+                    self._torn.append(Damage(path, 0, info.st_size, "not committed, never served"))
+
+
+def _entries(directory: os.PathLike[str]) -> list[os.DirEntry[str]]:
+    with os.scandir(directory) as entries:
+        return list(entries)
+
+
+def _deep_problems(block: Block, data: bytes) -> Iterator[str]:
+    try:
+        events = decode_lines(data)
+    except (DecodeError, UnicodeDecodeError) as error:
+        yield f"a line is not an event: {error}"
+        return
+    times = [from_datetime(event.timestamp) for event in events]
+    checks: list[tuple[str, Callable[[], bool]]] = [
+        ("the number of events is another", lambda: len(events) == block.count),
+        ("the times are others", lambda: (min(times), max(times)) == (block.first, block.last)),
+        (
+            "the tags are others",
+            lambda: (
+                block.tags is None
+                or {tag for event in events for tag in event.tags} == set(block.tags)
+            ),
+        ),
+        (
+            "the sources are others",
+            lambda: (
+                block.sources is None or {event.source for event in events} == set(block.sources)
+            ),
+        ),
+        ("the positions are others", lambda: sum(block.runs[1::2]) == block.count),
+    ]
+    yield from (f"{what} than the index says" for what, holds in checks if not holds())
