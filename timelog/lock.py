@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import struct
+import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,13 @@ from timelog.storage import Storage, read_at, reading
 
 _HEADER = struct.Struct("<II")
 _RETRIES = 100
+
+# A child shares the lock of every descriptor that was open at the fork, so it must know them all
+# to close them: no fork happens between opening (or closing) one and noting that.
+_no_fork = threading.Lock()
+os.register_at_fork(
+    before=_no_fork.acquire, after_in_parent=_no_fork.release, after_in_child=_no_fork.release
+)
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -56,10 +64,10 @@ class StoreLock:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Hold the lock; raises `LockTimeout` after ``timeout`` seconds."""
-        fd = self._storage.open_lock(self._path)
+        with _no_fork:
+            self._fd = self._storage.open_lock(self._path)
         try:
-            self._storage.lock(fd, self._timeout)
-            self._fd = fd
+            self._storage.lock(self._fd, self._timeout)
             yield
         except TimeoutError:
             raise LockTimeout(
@@ -67,8 +75,9 @@ class StoreLock:
                 "fuser or lslocks (a stopped process keeps its lock), or raise lock_timeout"
             ) from None
         finally:
-            self._fd = -1
-            os.close(fd)
+            with _no_fork:
+                os.close(self._fd)
+                self._fd = -1
 
     def after_fork(self) -> None:
         """In a child: close what is the parent's, and do not unlock it."""

@@ -123,8 +123,13 @@ class Store:
         """In a child: drop what is the parent's, and begin anew."""
         self._closing = threading.Lock()
         self.flusher.after_fork()
-        if not self.is_closed:
-            self._begin()
+        if self.is_closed:
+            return
+        self._begin()
+        util = sys.modules.get("multiprocessing.util")
+        if util is not None:
+            # A worker forgets what was to be done at its exit, and then asks again.
+            util.register_after_fork(self, Store._close_in_worker_process)
 
     # -- the background flush -------------------------------------------------------------
 

@@ -1,0 +1,170 @@
+"""A log against a sorted list: any order of appending, flushing, reopening, by two writers."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import hypothesis.strategies as st
+from hypothesis import settings
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+import timelog
+from tests.rig import abandon
+from timelog import encode, rotate
+from timelog.timestamp import DAY, MINUTE, SECOND, to_datetime
+
+# Few values, so that times collide, spans repeat, and days differ.
+TIMES = st.one_of(
+    st.integers(0, 3).map(lambda n: n * SECOND),
+    st.integers(0, 40).map(lambda n: n * MINUTE),
+    st.integers(-1, 2).map(lambda n: n * DAY),
+    st.integers(0, 5),
+)
+TAGS = st.sampled_from([(), ("a",), ("a", "b"), ("b", "c")])
+SOURCES = st.sampled_from(["", "one", "two"])
+
+
+class LogMachine(RuleBasedStateMachine):
+    """The model: committed events in order of commit, and what each writer holds in memory."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.directory = Path(
+            tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
+        )
+        self.path = self.directory / "log"
+        self.committed: list[dict[str, Any]] = []
+        self.waiting: list[list[dict[str, Any]]] = [[], []]
+        self.logs = [self.open(), self.open()]
+        self.number = 0
+
+    def open(self) -> timelog.EventLog:
+        return timelog.open(self.path, flush_interval=3600.0)
+
+    def teardown(self) -> None:
+        if hasattr(self, "logs"):
+            for log in self.logs:
+                log.close()
+            shutil.rmtree(self.directory)
+
+    @rule(writer=st.integers(0, 1), time=TIMES, tags=TAGS, source=SOURCES)
+    def append(self, writer: int, time: int, tags: tuple[str, ...], source: str) -> None:
+        event = {
+            "content": f"event {self.number}",
+            "timestamp": to_datetime(time),
+            "tags": tags,
+            "source": source,
+        }
+        self.number += 1
+        self.logs[writer].append(**event)
+        self.waiting[writer].append(event)
+
+    @rule(writer=st.integers(0, 1), times=st.lists(TIMES, min_size=1, max_size=30))
+    def append_many(self, writer: int, times: list[int]) -> None:
+        events = [
+            {
+                "content": f"event {self.number + n}",
+                "timestamp": to_datetime(t),
+                "tags": (),
+                "source": "",
+            }
+            for n, t in enumerate(times)
+        ]
+        self.number += len(times)
+        self.logs[writer].append_many(events)
+        self.waiting[writer] += events
+
+    @rule(writer=st.integers(0, 1), sync=st.booleans())
+    def flush(self, writer: int, sync: bool) -> None:
+        log = self.logs[writer]
+        log.sync() if sync else log.flush()
+        self._committed(writer)
+
+    @rule(writer=st.integers(0, 1))
+    def reopen(self, writer: int) -> None:
+        self.logs[writer].close()
+        self._committed(writer)
+        self.logs[writer] = self.open()
+
+    @rule(writer=st.integers(0, 1))
+    def crash(self, writer: int) -> None:
+        abandon(self.logs[writer])
+        self.waiting[writer] = []
+        self.logs[writer] = self.open()
+
+    @precondition(lambda self: self.committed)
+    @rule(data=st.data(), writer=st.integers(0, 1))
+    def search(self, data: st.DataObject, writer: int) -> None:
+        low, high = sorted((data.draw(TIMES), data.draw(TIMES)))
+        tags, source = data.draw(TAGS), data.draw(SOURCES)
+        order = data.draw(st.sampled_from(["asc", "desc"]))
+        limit = data.draw(st.none() | st.integers(0, 5))
+        bound = data.draw(st.none() | st.integers(0, len(self.committed)))
+        expected = [
+            event
+            for event in self.expected(writer, bound)
+            if to_datetime(low) <= event["timestamp"] < to_datetime(high)
+            and set(tags) <= set(event["tags"])
+            and event["source"] == source
+        ]
+        if order == "desc":
+            expected.reverse()
+        found = self.logs[writer].search(
+            to_datetime(low),
+            to_datetime(high),
+            tags=tags,
+            source=source,
+            order=order,
+            limit=limit,
+            as_of=bound,
+        )
+        assert [e.content for e in found] == [e["content"] for e in expected[:limit]]
+        assert found.count() == len(expected[:limit])
+
+    @invariant()
+    def everything_is_found_in_order(self) -> None:
+        if not hasattr(self, "logs"):
+            return
+        for writer, log in enumerate(self.logs):
+            expected = [event["content"] for event in self.expected(writer, None)]
+            assert [event.content for event in log.search()] == expected
+        with timelog.open(self.path, mode="r") as reader:
+            expected = [e["content"] for e in sorted(self.committed, key=_time)]
+            assert [event.content for event in reader.search()] == expected
+            assert reader.position == len(self.committed)
+            assert reader.verify(deep=True).ok
+
+    def expected(self, writer: int, bound: int | None) -> list[dict[str, Any]]:
+        """By (timestamp, position); what waits in this writer's memory comes after."""
+        events = self.committed[:bound]
+        if bound is None:
+            events = events + self.waiting[writer]
+        return sorted(events, key=_time)
+
+    def _committed(self, writer: int) -> None:
+        self.committed += self.waiting[writer]
+        self.waiting[writer] = []
+
+
+def _time(event: dict[str, Any]) -> Any:
+    return event["timestamp"]
+
+
+def test_a_log_equals_a_sorted_list(monkeypatch: Any) -> None:
+    # Small limits, so that checkpoints, day files and blocks come within a few steps.
+    monkeypatch.setattr(rotate, "MOST_COMMITS", 4)
+    monkeypatch.setattr(encode, "DAY_FILE_SPANS", 3)
+    monkeypatch.setattr(encode, "BLOCK_SIZE", 400)
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        LogMachine, settings=settings(max_examples=60, stateful_step_count=30)
+    )
