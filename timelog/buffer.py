@@ -61,8 +61,8 @@ class Buffer:
     """Thread-safe memory files keyed by minute-span file name.
 
     ``max_size``: bytes of memory, as estimated. From the appending thread, under the lock, are
-    called: ``began`` when a memory file is made, ``wake`` when the buffer has grown so far that a
-    flush should not wait for its timer.
+    called: ``began`` when there is something to flush, ``wake`` when the buffer has grown so far
+    that a flush should not wait for its timer.
     """
 
     def __init__(
@@ -128,6 +128,7 @@ class Buffer:
         id = ""
         with self._lock:
             self._check()
+            self._began()
             while self._size + size > self._max_size:
                 self._wait(block)
             if self._size + size > self._grow_at:
@@ -232,8 +233,8 @@ class Buffer:
             name = SegmentName(Span.minute(us), 1).file
             file = self._files.get(name)
             if file is None:
-                file = self._files[name] = MemoryFile(Span.minute(us))
                 self._began()
+                file = self._files[name] = MemoryFile(Span.minute(us))
             file.starts.append((self._arrived, len(file.lines)))
             self._file, self._counted = file, len(file.lines)
             self._append = file.lines.append
@@ -266,9 +267,13 @@ class Buffer:
         self._set_level()
 
     def _warn(self, severity: int | None) -> None:
-        """Log the buffer's size, but not again and again: health() always tells."""
+        """Log that flushes do not keep up, but not again and again: health() always tells."""
         now = self._monotonic()
-        if severity is not None and now >= self._quiet_until.get(severity, now):
+        if (
+            severity is not None
+            and self._batch is not None
+            and now >= self._quiet_until.get(severity, now)
+        ):
             self._quiet_until[severity] = now + _QUIET
             _log.log(
                 severity,

@@ -63,15 +63,14 @@ class EntryMaker:
             )
         if "content" not in event:
             raise InvalidEvent("an event needs a 'content'")
-        content = event["content"]
-        size = check_content(content, self._limits) + EVENT_OVERHEAD
+        content, size = check_content(event["content"], self._limits)
         source, tags = event.get("source", ""), event.get("tags", ())
         try:
             source, tags = self.kinds[source, tags]
         except (KeyError, TypeError):
             source, tags = self.kind(source, tags)
         timestamp, id, fields = event.get("timestamp"), event.get("id"), event.get("fields")
-        return self.entry(content, source, tags, timestamp, id, fields, size)
+        return self.entry(content, source, tags, timestamp, id, fields, size + EVENT_OVERHEAD)
 
     def entry(
         self,
@@ -99,7 +98,7 @@ class EntryMaker:
         if fields is not None:
             raw = check_fields(fields, self._limits)
             size += len(raw) if isinstance(raw, msgspec.Raw) else 0
-        return Entry(us, id, source, tags, str(content), raw, size)
+        return Entry(us, id, source, tags, content, raw, size)
 
 
 def pack_cursor(cursor: tuple[str, Any]) -> tuple[str, bytes]:

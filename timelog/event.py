@@ -15,6 +15,9 @@ import msgspec
 
 from timelog.errors import InvalidEvent
 
+# Fields nested deeper could be stored, but not be read by every program.
+_DEEPEST = 64
+
 
 class Event(msgspec.Struct, frozen=True, gc=False):
     """One immutable event.
@@ -43,8 +46,8 @@ class Limits(NamedTuple):
     fields: int = 256 * 1024
 
 
-def check_content(content: object, limits: Limits) -> int:
-    """Return the length of ``content`` in bytes of UTF-8, if it can be stored."""
+def check_content(content: object, limits: Limits) -> tuple[str, int]:
+    """Return ``content`` as a plain str and its length in bytes of UTF-8, if it can be stored."""
     if not isinstance(content, str):
         raise InvalidEvent(f"content must be a str, not {type(content).__name__}")
     size = _utf8_length("content", content)
@@ -53,7 +56,7 @@ def check_content(content: object, limits: Limits) -> int:
             f"content has {size} bytes, more than the limit of {limits.content}; "
             "shorten it, or open the log with a larger max_content"
         )
-    return size
+    return str.__str__(content), size
 
 
 def check_source(source: object, limits: Limits) -> str:
@@ -65,7 +68,7 @@ def check_source(source: object, limits: Limits) -> str:
         raise InvalidEvent(
             f"source has {len(source)} characters, more than the limit of {limits.source}"
         )
-    return str(source)
+    return str.__str__(source)
 
 
 def check_tags(tags: object, limits: Limits) -> tuple[str, ...]:
@@ -85,7 +88,7 @@ def check_tags(tags: object, limits: Limits) -> tuple[str, ...]:
             raise InvalidEvent(f"the tag {tag[:40]!r} must have 1 to {limits.tag} characters")
         if any(is_control(character) for character in tag):
             raise InvalidEvent(f"the tag {tag!r} has a control character; remove it")
-    return tuple(map(str, checked))
+    return tuple(map(str.__str__, checked))
 
 
 def check_id(id: object, limits: Limits) -> str:
@@ -96,7 +99,7 @@ def check_id(id: object, limits: Limits) -> str:
         raise InvalidEvent(f"an id must have 1 to {limits.id} characters, not {len(id)}")
     if not id.isprintable():
         raise InvalidEvent(f"the id {id!r} must be printable")
-    return str(id)
+    return str.__str__(id)
 
 
 def check_fields(fields: object, limits: Limits) -> msgspec.Raw | msgspec.UnsetType:
@@ -105,11 +108,7 @@ def check_fields(fields: object, limits: Limits) -> msgspec.Raw | msgspec.UnsetT
         raise InvalidEvent(f"fields must be a dict with str keys, not {type(fields).__name__}")
     if not fields:
         return msgspec.UNSET
-    try:
-        _check_value("fields", fields)
-    except RecursionError:
-        raise InvalidEvent("fields are nested too deeply, or contain themselves") from None
-    encoded = msgspec.json.encode(fields)
+    encoded = msgspec.json.encode(_plain("fields", fields, 0))
     if len(encoded) > limits.fields:
         raise InvalidEvent(
             f"fields have {len(encoded)} bytes, more than the limit of {limits.fields}"
@@ -122,32 +121,40 @@ def is_control(character: str) -> bool:
     return character < " " or "\x7f" <= character <= "\x9f"
 
 
-def _check_value(where: str, value: object) -> None:
-    """Refuse what JSON would change or drop on the way: NaN, large integers, other types."""
+def _plain(where: str, value: object, depth: int) -> object:
+    """Return ``value`` in plain types; refuse what JSON would change or drop on the way."""
+    if depth > _DEEPEST:
+        raise InvalidEvent(
+            f"fields are nested more than {_DEEPEST} levels deep, or contain themselves"
+        )
     if value is None or isinstance(value, bool):
-        return
+        return value
     if isinstance(value, str):
         _utf8_length(where, value)
-    elif isinstance(value, int):
+        return str.__str__(value)
+    if isinstance(value, int):
         if not -(2**63) <= value < 2**64:
             raise InvalidEvent(f"{where}: the integer {value} needs more than 64 bits; store a str")
-    elif isinstance(value, float):
+        return int(value)
+    if isinstance(value, float):
         if not math.isfinite(value):
             raise InvalidEvent(f"{where}: JSON has no {value!r}; store None or a str")
-    elif isinstance(value, dict):
-        for key, item in value.items():
+        return float(value)
+    if isinstance(value, list | tuple):
+        return [_plain(where, item, depth + 1) for item in value]
+    if isinstance(value, dict):
+        for key in value:
             if not isinstance(key, str):
                 raise InvalidEvent(f"{where}: the key {key!r} must be a str")
             _utf8_length(where, key)
-            _check_value(f"{where}[{key!r}]", item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            _check_value(where, item)
-    else:
-        raise InvalidEvent(
-            f"{where}: a {type(value).__name__} has no JSON form; store a str, number, bool, None, "
-            "list or dict"
-        )
+        return {
+            str.__str__(key): _plain(f"{where}[{key!r}]", item, depth + 1)
+            for key, item in value.items()
+        }
+    raise InvalidEvent(
+        f"{where}: a {type(value).__name__} has no JSON form; store a str, number, bool, None, "
+        "list or dict"
+    )
 
 
 def _utf8_length(what: str, text: str) -> int:

@@ -11,13 +11,18 @@ class Health(msgspec.Struct, frozen=True):
     """A report on an open log. Times are microseconds since 1970, 0 for never.
 
     ``status`` is ``"healthy"``, ``"warning"`` or ``"critical"``; ``reasons`` says why it is not
-    healthy. An idle log is healthy. The counters are those of this process since it opened the log.
+    healthy. An idle log is healthy. ``oldest`` and ``newest`` are the times of the oldest and the
+    newest stored event. The counters are those of this process since it opened the log.
     """
 
     status: str
     reasons: tuple[str, ...]
+    partitions: int
+    segments: int
     events: int
     bytes: int
+    oldest: int
+    newest: int
     position: int
     waiting: int
     buffer_bytes: int
@@ -39,7 +44,8 @@ class Health(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         lines = [self.status, *(f"  {reason}" for reason in self.reasons)]
         lines += [
-            f"stored     {self.events:,} events, {self.bytes:,} bytes, position {self.position:,}",
+            f"stored     {self.events:,} events, {self.bytes:,} bytes, {self.segments:,} segments "
+            f"in {self.partitions:,} partitions",
             f"in memory  {self.waiting:,} events, {self.buffer_bytes:,} bytes of "
             f"{self.max_buffer:,}",
             f"flushes    {self.flushes:,} with {self.flushed_events:,} events, "
@@ -52,7 +58,7 @@ def health(store: Store) -> Health:
     """Look at an open log; see `Health`."""
     index, buffer, flusher = store.index, store.buffer, store.flusher
     index.refresh()
-    events, size = index.summary()
+    totals = index.totals()
     counters = flusher.counters
     critical: list[str] = []
     warnings: list[str] = []
@@ -74,8 +80,12 @@ def health(store: Store) -> Health:
     return Health(
         status="critical" if critical else "warning" if warnings else "healthy",
         reasons=(*critical, *warnings),
-        events=events,
-        bytes=size,
+        partitions=totals.partitions,
+        segments=totals.segments,
+        events=totals.events,
+        bytes=totals.bytes,
+        oldest=totals.oldest,
+        newest=totals.newest,
         position=index.position,
         waiting=buffer.waiting,
         buffer_bytes=buffer.size,

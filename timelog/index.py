@@ -47,6 +47,17 @@ class Damage(NamedTuple):
         return f"{self.file}: {self.length} bytes at {self.offset}: {self.reason}"
 
 
+class Totals(NamedTuple):
+    """How much a log holds; ``oldest`` and ``newest`` timestamps in microseconds, 0 if empty."""
+
+    partitions: int
+    segments: int
+    events: int
+    bytes: int
+    oldest: int
+    newest: int
+
+
 class Place(NamedTuple):
     """A place in the journal: file number and offset."""
 
@@ -343,11 +354,23 @@ class Index:
                 for segment in files.find(start, end)
             ]
 
-    def summary(self) -> tuple[int, int]:
-        """How many events and bytes are committed."""
+    def totals(self) -> Totals:
+        """How much is committed, and between which times."""
         with self.lock:
-            days = self.days.values()
-            return sum(day.count for day in days), sum(day.bytes for day in days)
+            days = [day for day in self.days.values() if day.count]
+            return Totals(
+                len(days),
+                sum(self._segments_of(day) for day in days),
+                sum(day.count for day in days),
+                sum(day.bytes for day in days),
+                min((day.first for day in days), default=0),
+                max((day.last for day in days), default=0),
+            )
+
+    def _segments_of(self, day: Day) -> int:
+        if day.summary is not None and not day.changed:
+            return day.summary.segments
+        return len(self.files(day))
 
     # -- inside ---------------------------------------------------------------------------
 

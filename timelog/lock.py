@@ -67,17 +67,21 @@ class StoreLock:
         with _no_fork:
             self._fd = self._storage.open_lock(self._path)
         try:
-            self._storage.lock(self._fd, self._timeout)
+            self._take()
             yield
+        finally:
+            with _no_fork:
+                os.close(self._fd)
+                self._fd = -1
+
+    def _take(self) -> None:
+        try:
+            self._storage.lock(self._fd, self._timeout)
         except TimeoutError:
             raise LockTimeout(
                 f"another process held {self._path} for {self._timeout:g} seconds; find it with "
                 "fuser or lslocks (a stopped process keeps its lock), or raise lock_timeout"
             ) from None
-        finally:
-            with _no_fork:
-                os.close(self._fd)
-                self._fd = -1
 
     def after_fork(self) -> None:
         """In a child: close what is the parent's, and do not unlock it."""
@@ -121,4 +125,8 @@ def _parse(fd: int) -> State | None:
     payload = read_at(fd, _HEADER.size, min(length, os.fstat(fd).st_size))
     if len(payload) != length or zlib.crc32(payload) != crc:
         return None
-    return msgspec.convert(msgpack.unpackb(payload), State)
+    try:
+        return msgspec.convert(msgpack.unpackb(payload), State)
+    except (ValueError, msgspec.ValidationError):
+        # NULs, for one, have the right crc.
+        return None

@@ -84,12 +84,11 @@ class EventLog:
         `ClosedError`; `ReadOnlyError`; with ``sync`` also `StorageError` and `LockTimeout`, and
         the event then stays in memory and is tried again. Cost: no I/O unless ``sync``.
         """
-        if not (
-            content.__class__ is str and content.isascii() and len(content) <= self._max_content
-        ):
-            size = check_content(content, self._limits) + EVENT_OVERHEAD
+        if content.__class__ is str and content.isascii() and len(content) <= self._max_content:
+            size = len(content)
         else:
-            size = len(content) + EVENT_OVERHEAD
+            content, size = check_content(content, self._limits)
+        size += EVENT_OVERHEAD
         try:
             source, tags = self._make.kinds[source, tags]  # type: ignore[index]
         except (KeyError, TypeError):
@@ -202,7 +201,9 @@ class EventLog:
                 raise InvalidInput(f"{what} must be a whole number from 0, not {number!r}")
         if where is not None and not callable(where):
             raise InvalidInput(f"where must be a callable of an Event, not {where!r}")
-        sources = (source,) if isinstance(source, str) else tuple(source or ())
+        sources = (source,) if isinstance(source, str) else source or ()
+        if not isinstance(sources, Iterable):
+            raise InvalidInput(f"source must be a str or several, not {source!r}")
         asked = Filter(
             low,
             high,

@@ -46,7 +46,7 @@ class Slice(NamedTuple):
     def stretches(self) -> Iterator[tuple[int, list[Line]]]:
         """Yield (arrival number of the first, lines) for each unbroken run of arrivals."""
         ends = [index for _, index in self.starts[1:]] + [self.length]
-        for (arrival, begin), end in zip(self.starts, ends, strict=True):
+        for (arrival, begin), end in zip(self.starts, ends, strict=False):
             yield arrival, self.lines[begin:end]
 
 

@@ -13,6 +13,7 @@ from contextlib import closing
 from itertools import islice
 from typing import NamedTuple
 
+from timelog import names
 from timelog.errors import DamagedError
 from timelog.event import Event
 from timelog.index import Damage, Index
@@ -107,7 +108,12 @@ class Results:
 
     def _scanner(self) -> Scanner:
         return Scanner(
-            self._layout, self._index, self._filter, self._view.position, salvage=self._salvage
+            self._layout,
+            self._index,
+            self._filter,
+            self._view.position,
+            self.damage,
+            salvage=self._salvage,
         )
 
     def _events(self, scanner: Scanner) -> Iterator[Event]:
@@ -117,7 +123,6 @@ class Results:
         with closing(scanner):
             for parts in self._days(scanner):
                 yield from merge(parts, load, descending=self._descending)
-                self._note(scanner)
 
     def _found(self, scanner: Scanner) -> Iterator[Found]:
         """What each part holds, in no special order of events."""
@@ -125,7 +130,6 @@ class Results:
             for parts in self._days(scanner):
                 for part in parts:
                     yield self._load(scanner, part.source)
-                self._note(scanner)
 
     def _count(self, scanner: Scanner) -> int:
         if self._limit is not None:
@@ -139,16 +143,12 @@ class Results:
                         total += part.source.count
                     else:
                         total += len(self._load(scanner, part.source).events)
-                self._note(scanner)
         return total
 
     def _load(self, scanner: Scanner, source: Block | Slice) -> Found:
         if isinstance(source, Block):
             return scanner.block(source)
         return scanner.memory(source, self._view.memory_base)
-
-    def _note(self, scanner: Scanner) -> None:
-        self.damage += (damage for damage in scanner.damage if damage not in self.damage)
 
     def _days(self, scanner: Scanner) -> Iterator[list[Part[Block | Slice]]]:
         """The parts of each day that may hold matching events, day by day in order."""
@@ -176,9 +176,8 @@ class Results:
         try:
             segments = self._index.blocks(day, asked.start, asked.end, self._view.position)
         except DamagedError as error:
-            damage = Damage(f".timelog/index of {day}", 0, 0, str(error))
-            self._index.found_damage(damage)
-            scanner.damage.append(damage)
+            name = f"{names.CONTROL}/{names.INDEX} ({names.partition(day)})"
+            scanner.note(Damage(name, 0, 0, str(error)))
             return
         for _, blocks in segments:
             scanner.explanation.segments += 1

@@ -135,11 +135,19 @@ class Found(NamedTuple):
 class Scanner:
     """Reads blocks for one run of one search. Not thread-safe; `close` it.
 
-    ``position`` is the view's bound: events from it on are left out.
+    ``position`` is the view's bound: events from it on are left out. What is damaged is added to
+    ``damage``.
     """
 
     def __init__(
-        self, layout: Layout, index: Index, filter: Filter, position: int, *, salvage: bool
+        self,
+        layout: Layout,
+        index: Index,
+        filter: Filter,
+        position: int,
+        damage: list[Damage],
+        *,
+        salvage: bool,
     ) -> None:
         self._layout = layout
         self._index = index
@@ -150,7 +158,7 @@ class Scanner:
         self._path = ""
         self._fd = -1
         self._began = time.perf_counter()
-        self.damage: list[Damage] = []
+        self._damage = damage
         self.explanation = Explanation(needles=tuple(needle.decode() for needle in self._needles))
 
     def close(self) -> None:
@@ -288,10 +296,14 @@ class Scanner:
 
     def _damaged(self, block: Block, reason: str) -> None:
         damage = Damage(block.path, block.offset, block.length, reason)
+        self.explanation.damaged += 1
+        self.note(damage)
+
+    def note(self, damage: Damage) -> None:
+        """Report damage, once, to the search and to the log."""
         self._index.found_damage(damage)
-        if damage not in self.damage:
-            self.explanation.damaged += 1
-            self.damage.append(damage)
+        if damage not in self._damage:
+            self._damage.append(damage)
 
 
 def _positions(runs: tuple[int, ...], ordinals: Sequence[int]) -> Sequence[int]:

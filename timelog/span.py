@@ -37,7 +37,3 @@ class Span(NamedTuple):
         """Whether this is a minute, an hour or a day, aligned to itself."""
         length = self.end - self.start
         return length in (MINUTE, HOUR, DAY) and self.start % length == 0
-
-    def overlaps(self, start: int, end: int) -> bool:
-        """Whether any instant is both in this span and in ``[start, end)``."""
-        return self.start < end and start < self.end

@@ -41,8 +41,7 @@ class Storage:
     def boot_id(self) -> str:
         """A text that changes at each boot of the machine; `UNKNOWN_BOOT` where none is known."""
         try:
-            with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-                return file.read().strip()
+            return Path("/proc/sys/kernel/random/boot_id").read_bytes().decode().strip()
         except OSError:
             return UNKNOWN_BOOT
 

@@ -6,6 +6,7 @@ fork the child's store begins anew over the same directory.
 
 from __future__ import annotations
 
+import errno
 import logging
 import secrets
 import sys
@@ -20,6 +21,7 @@ from timelog.errors import (
     NotALogError,
     ReadOnlyError,
     TimelogError,
+    in_words,
     storage_error,
 )
 from timelog.flush import Flusher
@@ -50,11 +52,11 @@ class Store:
             self.index.refresh()
             if options.is_writable:
                 self.flusher.take_store()
-        except PermissionError as error:
-            raise ReadOnlyError(
-                f"{path} cannot be written: permission is denied; open it with mode='r'"
-            ) from error
         except OSError as error:
+            if options.is_writable and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise ReadOnlyError(
+                    f"{path} cannot be written: {in_words(error)}; open it with mode='r'"
+                ) from error
             raise storage_error(f"opening {path}", error) from error
         if self.index.log != self.id:
             raise DamagedError(

@@ -35,8 +35,8 @@ class PeriodicTimer:
     def start(self) -> None:
         """Begin; the first run comes after one interval. May be repeated."""
         if not self._stopped and not self._started:
-            self._started = True
             self._thread.start()
+            self._started = True
 
     def wake(self) -> None:
         """Run the action now, without waiting for the interval to pass."""
@@ -61,7 +61,7 @@ class PeriodicTimer:
     def _run(self) -> None:
         pause = self._interval
         while True:
-            self._woken.wait(pause)
+            self._woken.wait(min(pause, threading.TIMEOUT_MAX))
             self._woken.clear()
             if self._stopped:
                 return

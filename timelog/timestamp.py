@@ -62,7 +62,7 @@ def to_us(value: Time, now_us: int) -> int:
                 f"the datetime {value!r} has no time zone; make it aware, "
                 "for example with .astimezone() or tzinfo=datetime.UTC"
             )
-        return (value - EPOCH) // MICROSECOND
+        return _in_range((value - EPOCH) // MICROSECOND, value)
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise InvalidTime(
             f"a time must be an aware datetime, Unix seconds or text, not {type(value).__name__}"
@@ -76,7 +76,11 @@ def to_us(value: Time, now_us: int) -> int:
             f"{value!r} seconds is outside the years 1 to 9999; Unix times are in seconds, "
             "divide milliseconds by 1,000"
         )
-    return value * SECOND if isinstance(value, int) else _in_range(round(value * SECOND), value)
+    if isinstance(value, int):
+        return value * SECOND
+    # Apart, since a product of the whole would lose digits far from 1970.
+    fraction, whole = math.modf(value)
+    return _in_range(int(whole) * SECOND + round(fraction * SECOND), value)
 
 
 def parse_relative(text: str) -> int:
@@ -86,7 +90,7 @@ def parse_relative(text: str) -> int:
     """
     body = text.strip().lower()
     sign = -1 if body.startswith("-") else 1
-    body = body.lstrip("+-")
+    body = body[1:] if body[:1] in ("-", "+") else body
     total, at = 0.0, 0
     while match := _PART.match(body, at):
         unit = _UNITS.get(match[2]) or _UNITS.get(match[2].removesuffix("s"))
@@ -94,7 +98,7 @@ def parse_relative(text: str) -> int:
             break
         total += float(match[1]) * unit
         at = match.end()
-    if not at or body[at:].strip():
+    if not at or body[at:].strip() or not math.isfinite(total):
         raise InvalidTime(f"{text!r} is not a duration; write it like -1h, -1h30m, -2w or -90s")
     return sign * round(total)
 
@@ -137,7 +141,7 @@ def _from_text(text: str, now_us: int) -> int:
     except ValueError as error:
         raise InvalidTime(f"{text!r} is not a time: {error}") from None
     # Digits past the sixth are rounded here, before anything chooses a span.
-    micros = round(int(fraction) * SECOND / 10 ** len(fraction)) if fraction else 0
+    micros = round(float(f"0.{fraction or 0}") * SECOND)
     return _in_range((moment - EPOCH) // MICROSECOND + micros, text)
 
 

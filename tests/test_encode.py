@@ -1,0 +1,179 @@
+"""From a batch to blocks of text: every event once, in order of arrival, in the right file."""
+
+from __future__ import annotations
+
+import zlib
+from itertools import pairwise
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from timelog import encode as module
+from timelog.buffer import Batch
+from timelog.codec import Line, decode_lines
+from timelog.encode import DAY_FILE_SPANS, Prepared, Text, place_texts, prepare
+from timelog.memfile import MemoryFile, Slice
+from timelog.segment import MOST_NAMES
+from timelog.span import Span
+from timelog.timestamp import DAY, MINUTE, from_datetime, to_text
+
+START = 20_000 * DAY
+FIRST_ARRIVAL = 1000
+
+Item = tuple[int, str, tuple[str, ...]]  # minute, source, tags
+
+
+def batch_of(items: list[Item], contents: list[str] | None = None) -> Batch:
+    """The events of ``items`` in this order of arrival, as the buffer holds them."""
+    files: dict[int, MemoryFile] = {}
+    current = None
+    for n, (minute, source, tags) in enumerate(items):
+        us = START + minute * MINUTE + n
+        file = files.setdefault(minute, MemoryFile(Span.minute(us)))
+        if minute != current:
+            file.starts.append((FIRST_ARRIVAL + n, len(file.lines)))
+            current = minute
+        content = contents[n] if contents else f"content {n}"
+        file.lines.append(Line(to_text(us), str(FIRST_ARRIVAL + n), source, tags, content))
+    slices = tuple(map(Slice.of, files.values()))
+    return Batch(0, slices, FIRST_ARRIVAL, len(items), 0, {})
+
+
+def minutes(numbers: list[int]) -> Batch:
+    return batch_of([(minute, "", ()) for minute in numbers])
+
+
+def arrivals(text: Text) -> list[int]:
+    return [first + n for first, count in text.runs for n in range(count)]
+
+
+def ids(text: Text) -> list[int]:
+    return [int(event.id) for event in decode_lines(text.data)]
+
+
+def with_limits(batch: Batch, block_size: int, spans: int) -> Prepared:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "BLOCK_SIZE", block_size)
+        patch.setattr(module, "DAY_FILE_SPANS", spans)
+        return prepare(batch)
+
+
+items = st.tuples(
+    st.sampled_from([0, 1, 2, 3, 1439, 1440, 1441, -1]),
+    st.sampled_from(["", "a", "b"]),
+    st.lists(st.sampled_from("xyz"), max_size=2).map(tuple),
+)
+
+
+@given(st.lists(items, min_size=1, max_size=30), st.integers(1, 800), st.integers(1, 4))
+@example([(0, "", ())] * 20, 1, 16)
+@example([(n % 3, "", ()) for n in range(20)], 300, 2)
+def test_every_line_is_in_a_block_of_its_span_at_its_place_of_arrival(
+    order: list[Item], block_size: int, most_spans: int
+) -> None:
+    prepared = with_limits(batch_of(order), block_size, most_spans)
+    seen: list[int] = []
+    for span, texts in prepared:
+        in_span = [arrival for text in texts for arrival in arrivals(text)]
+        assert in_span == sorted(in_span)
+        seen += in_span
+        for text in texts:
+            events = decode_lines(text.data)
+            times = [from_datetime(event.timestamp) for event in events]
+            assert ids(text) == arrivals(text)
+            assert all(one + count < two for (one, count), (two, _) in pairwise(text.runs))
+            assert text.lines == len(events) > 0
+            assert text.data.endswith(b"\n")
+            assert len(text.data) <= block_size or text.lines == 1
+            assert (text.first, text.last) == (min(times), max(times))
+            assert span.start <= text.first <= text.last < span.end
+            assert text.tags == tuple(sorted({tag for event in events for tag in event.tags}))
+            assert text.sources == tuple(sorted({event.source for event in events}))
+    assert sorted(seen) == list(range(FIRST_ARRIVAL, FIRST_ARRIVAL + len(order)))
+    spans = [span for span, _ in prepared]
+    assert spans == sorted(set(spans))
+
+
+@given(st.lists(items, min_size=1, max_size=30), st.integers(1, 4))
+def test_the_minutes_of_a_day_go_into_one_file_only_where_they_are_many(
+    order: list[Item], most_spans: int
+) -> None:
+    prepared = with_limits(batch_of(order), 10**6, most_spans)
+    days: dict[int, set[int]] = {}
+    for minute, _, _ in order:
+        days.setdefault(minute // 1440, set()).add(minute)
+    expected = set()
+    for day, its_minutes in days.items():
+        if len(its_minutes) > most_spans:
+            expected.add(Span.day(START + day * DAY))
+        else:
+            expected |= {Span.minute(START + minute * MINUTE) for minute in its_minutes}
+    assert {span for span, _ in prepared} == expected
+
+
+def test_sixteen_minutes_are_sixteen_files_and_seventeen_are_one() -> None:
+    assert DAY_FILE_SPANS == 16
+    assert len(prepare(minutes(list(range(16))))) == 16
+    ((span, (text,)),) = prepare(minutes(list(range(17))))
+    assert span == Span.day(START)
+    assert text.runs == [(FIRST_ARRIVAL, 17)]
+    two_days = prepare(minutes([*range(1430, 1440), *range(1440, 1460)]))
+    assert [span.end - span.start for span, _ in two_days] == [MINUTE] * 10 + [DAY]
+
+
+def test_the_file_of_a_day_keeps_the_order_of_arrival() -> None:
+    order = [n * 7 % 20 for n in range(60)]
+    ((_, (text,)),) = prepare(minutes(order))
+    assert ids(text) == list(range(FIRST_ARRIVAL, FIRST_ARRIVAL + 60))
+    assert text.runs == [(FIRST_ARRIVAL, 60)]
+
+
+def test_the_file_of_a_minute_has_a_run_for_each_stretch() -> None:
+    (_, (one,)), (_, (two,)) = prepare(minutes([0, 1, 1, 0, 0, 1]))
+    assert one.runs == [(1000, 1), (1003, 2)]
+    assert two.runs == [(1001, 2), (1005, 1)]
+
+
+def test_blocks_are_cut_between_lines_and_filled_as_far_as_they_go() -> None:
+    batch = batch_of([(0, "", ())] * 9, ["x" * n for n in (1, 1, 500, 1, 1, 1, 500, 1, 1)])
+    ((_, (whole,)),) = prepare(batch)
+    line = len(whole.data.split(b"\n")[0]) + 1
+    ((_, texts),) = with_limits(batch, 3 * line, 16)
+    assert [text.lines for text in texts] == [2, 1, 3, 1, 2]
+    assert b"".join(text.data for text in texts) == whole.data
+
+
+def test_many_tags_and_sources_become_any() -> None:
+    order = [(0, f"s{n}", (f"t{n}",)) for n in range(MOST_NAMES)]
+    ((_, (text,)),) = prepare(batch_of(order))
+    assert len(text.tags or ()) == len(text.sources or ()) == MOST_NAMES
+    ((_, (text,)),) = prepare(batch_of([*order, (0, "one", ("more",))]))
+    assert text.tags is None
+    assert text.sources is None
+
+
+def test_a_batch_without_events_is_nothing() -> None:
+    assert prepare(Batch(0, (), 0, 0, 0, {"cursor": b"1"})) == []
+
+
+@given(st.lists(items, min_size=1, max_size=20), st.integers(1, 400), st.binary(max_size=30))
+def test_placed_blocks_continue_the_file_and_its_crc(
+    order: list[Item], block_size: int, before: bytes
+) -> None:
+    shift = 5000 - FIRST_ARRIVAL
+    for _, texts in with_limits(batch_of(order), block_size, 16):
+        file = before + b"".join(text.data for text in texts)
+        offset, seed = len(before), zlib.crc32(before)
+        for text, block in zip(
+            texts, place_texts(texts, "path", offset, seed, shift), strict=True
+        ):
+            assert (block.path, block.offset, block.seed) == ("path", offset, seed)
+            assert file[block.offset : block.end] == text.data
+            assert block.crc == zlib.crc32(file[: block.end])
+            assert block.count == text.lines == sum(block.runs[1::2])
+            assert block.runs[::2] == tuple(first + shift for first, _ in text.runs)
+            assert (block.first, block.last) == (text.first, text.last)
+            assert (block.tags, block.sources) == (text.tags, text.sources)
+            offset, seed = block.end, block.crc
+        assert offset == len(file)

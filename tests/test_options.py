@@ -1,0 +1,126 @@
+"""The options of `timelog.open`: checked at once, with a sentence that says what would be right."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+
+import timelog
+from timelog.errors import InvalidInput
+from timelog.options import Options, check_options
+
+DEFAULTS: dict[str, Any] = {
+    name: parameter.default
+    for name, parameter in inspect.signature(timelog.open).parameters.items()
+    if name not in ("path", "storage")
+}
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TIMELOG_SYNC", raising=False)
+
+
+def check(**changed: Any) -> Options:
+    return check_options(**{**DEFAULTS, **changed})
+
+
+def test_the_defaults_are_those_that_the_docstring_says() -> None:
+    options = check()
+    assert options.mode == "a"
+    assert options.is_writable
+    assert options.sync == "flush"
+    assert options.flush_interval == 1.0
+    assert options.max_buffer == 64 * 1024 * 1024
+    assert options.lock_timeout == 10.0
+    assert options.max_future == 86_400.0
+    assert options.limits.content == 1024 * 1024
+    assert options.limits.fields == 256 * 1024
+    assert options.group is False
+
+
+def test_what_is_asked_for_is_taken() -> None:
+    options = check(mode="r", sync="off", flush_interval=0, max_content=5, max_fields=6, group=True)
+    assert not options.is_writable
+    assert options.sync == "off"
+    assert options.flush_interval == 0
+    assert options.limits.content == 5
+    assert options.limits.fields == 6
+    assert options.group is True
+
+
+def test_the_environment_decides_where_the_caller_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIMELOG_SYNC", "off")
+    assert check().sync == "off"
+    assert check(sync="flush").sync == "flush"
+    monkeypatch.setenv("TIMELOG_SYNC", "")
+    assert check().sync == "flush"
+
+
+def test_a_wrong_environment_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIMELOG_SYNC", "maybe")
+    with pytest.raises(InvalidInput, match="TIMELOG_SYNC must be 'flush' or 'off', not 'maybe'"):
+        check()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("mode", "w"),
+        ("mode", ""),
+        ("mode", None),
+        ("sync", "on"),
+        ("sync", ""),
+        ("sync", True),
+        ("flush_interval", -0.1),
+        ("flush_interval", float("nan")),
+        ("flush_interval", float("inf")),
+        ("flush_interval", "1"),
+        ("flush_interval", None),
+        ("flush_interval", True),
+        ("max_buffer", 64 * 1024 - 1),
+        ("max_buffer", -1),
+        ("max_buffer", None),
+        ("lock_timeout", -1),
+        ("lock_timeout", float("nan")),
+        ("max_future", -1),
+        ("max_future", float("inf")),
+        ("max_content", 0),
+        ("max_content", False),
+        ("max_fields", 0),
+        ("max_fields", "many"),
+    ],
+)
+def test_a_wrong_option_is_refused_and_named(name: str, value: object) -> None:
+    with pytest.raises(InvalidInput, match=name):
+        check(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("flush_interval", 0),
+        ("flush_interval", 0.001),
+        ("max_buffer", 2 * 1024 * 1024),
+        ("lock_timeout", 0),
+        ("max_future", 0),
+        ("max_content", 1),
+        ("max_fields", 1),
+    ],
+)
+def test_the_least_is_allowed(name: str, value: float) -> None:
+    check(**{name: value})
+
+
+def test_one_content_must_fit_into_the_buffer() -> None:
+    check(max_buffer=100_000, max_content=99_999)
+    with pytest.raises(InvalidInput, match=r"max_content \(100000\) must be smaller"):
+        check(max_buffer=100_000, max_content=100_000)
+
+
+def test_every_option_of_open_is_checked_here() -> None:
+    assert set(DEFAULTS) == set(inspect.signature(check_options).parameters)
+    kinds = inspect.signature(timelog.open).parameters.values()
+    assert all(each.kind is each.KEYWORD_ONLY for each in kinds if each.name != "path")

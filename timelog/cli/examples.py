@@ -1,0 +1,66 @@
+"""The examples at the end of each command's ``--help``; tests run what can be run of them."""
+
+TIMES = """
+times: -1h, -1h30m, -2w, '1h ago', now, today, yesterday, 10:00, 2026-11-21, '2026-11-21 10:00',
+  2026-11-21T10:00:30.5, 'Nov 21 10:15:03', @1700000000.5, and whatever timelog prints. A time may
+  end in Z, an offset (+01:00) or a zone ('2026-11-21 10:00 Europe/Berlin'). A time without a zone
+  is LOCAL time, unless --utc, --tz or TIMELOG_TZ say otherwise."""
+
+MAIN = """examples:
+  timelog demo                                       see what it does, with a log made for it
+  timelog --dir data append 'disk replaced' --tag ops
+  timelog --dir data ingest /var/log/syslog
+  timelog --dir data search --since -1h --tag auth --grep 'Failed password'
+  grep -h sshd data/2026-11-21/20261121T10*          the log is plain text
+
+environment: TIMELOG_DIR (instead of --dir), TIMELOG_TZ (a zone, instead of local time),
+  NO_COLOR, FORCE_COLOR, PAGER"""
+
+APPEND = f"""examples:
+  timelog append 'disk replaced' --source ops --tag disk --tag prod
+  timelog append 'deploy done' --field version=1.2.3 --field hosts='["a","b"]' --field took=12.5
+  timelog append 'power cut' --timestamp 'yesterday 17:30'
+  timelog append -- '--this text begins with a dash'
+{TIMES}"""
+
+INGEST = """examples:
+  timelog ingest /var/log/nginx/*.log --tag web
+  timelog ingest /var/log/syslog --timestamp-format '%b %d %H:%M:%S'
+  timelog ingest app.log --timestamp-format iso --utc
+  journalctl -f -o short-iso | timelog ingest - --source journal --timestamp-format iso
+
+The whole line stays the content. FORMAT is read at the start of each line: iso, unix (seconds),
+or a format of strptime (man 3 strptime), with or without the year. A line without such a time
+takes the time of the line before it. A time without a zone is LOCAL time, unless --utc, --tz or
+TIMELOG_TZ say otherwise."""
+
+SEARCH = f"""examples:
+  timelog search --since -1h --tag auth --grep 'Failed password'
+  timelog search -S 'yesterday 10:00' -U today -s sshd -s sudo -o short-iso
+  timelog search -n 20                          the last 20 events
+  timelog search -g 'timeout after (\\d+)' -i --count
+  timelog search -S 2026-11-21 --json | jq -r .content
+
+exit code: 0 something matched, 1 nothing did, 2 error, 3 damage was met (under --strict)
+{TIMES}"""
+
+STATUS = """examples:
+  timelog --dir data status
+  timelog status --json | jq .events"""
+
+VERIFY = """examples:
+  timelog --dir data verify
+  timelog verify --deep && echo clean
+
+exit code: 0 clean, 3 only a torn end (the next writer cuts it off), 1 damage, 2 not checked"""
+
+DEMO = """examples:
+  timelog demo
+  timelog demo --dir demo-log
+
+Without --dir the log is made in a new temporary directory, and kept. TIMELOG_DIR is not used."""
+
+COMPLETION = """examples:
+  source <(timelog completion bash)
+  timelog completion zsh > "${fpath[1]}/_timelog"
+  timelog completion fish > ~/.config/fish/completions/timelog.fish"""

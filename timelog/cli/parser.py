@@ -1,0 +1,232 @@
+"""Every command and option of ``timelog``, in one place, each with examples in its help.
+
+The name of a command is that of its module. Completions are made by walking what `make_parser`
+returns.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import NoReturn
+
+from timelog import __version__
+from timelog.cli import examples
+from timelog.cli.base import CommandError, text_argument
+from timelog.cli.output import NAMES
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that reports what is wrong as a `CommandError`."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise ``message`` with a pointer to the help."""
+        raise CommandError(f"{message}; see '{self.prog} --help'")
+
+
+def make_parser() -> Parser:
+    """Return the whole command line."""
+    parser = Parser(
+        prog="timelog",
+        description="An append-only event log in plain text, one file a minute.",
+        epilog=examples.MAIN,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"timelog {__version__}")
+    _add_directory(parser)
+    parser.set_defaults(command=None)
+    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
+    _append(_command(commands, "append", "store one event and print its id", examples.APPEND))
+    _ingest(
+        _command(commands, "ingest", "store the lines of files, one event a line", examples.INGEST)
+    )
+    _search(_command(commands, "search", "print the events that match", examples.SEARCH))
+    _status(
+        _command(commands, "status", "print how much there is, and its health", examples.STATUS)
+    )
+    _verify(_command(commands, "verify", "check the log against its checksums", examples.VERIFY))
+    _command(commands, "demo", "make a small log and show what can be done with it", examples.DEMO)
+    completion = _command(
+        commands, "completion", "print completions for a shell", examples.COMPLETION
+    )
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"))
+    return parser
+
+
+def options_of(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    """Return the options of ``parser``, in order; argparse has no public way to ask."""
+    return [action for action in parser._actions if action.option_strings]
+
+
+def commands_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """Return the commands of ``parser`` by name, in order."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            return dict(action.choices)
+    return {}
+
+
+def _command(
+    commands: argparse._SubParsersAction[Parser], name: str, help: str, epilog: str
+) -> Parser:
+    command = commands.add_parser(
+        name,
+        help=help,
+        description=help[0].upper() + help[1:] + ".",
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    _add_directory(command)
+    return command
+
+
+def _add_directory(parser: Parser) -> None:
+    # Suppressed: else the command's default would replace what was said before the command.
+    parser.add_argument(
+        "--dir", metavar="DIR", default=argparse.SUPPRESS, help="the log (else TIMELOG_DIR)"
+    )
+
+
+def _add_zone(parser: Parser) -> None:
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--utc", action="store_true", help="read and show times in UTC")
+    group.add_argument("--tz", metavar="ZONE", help="read and show times in ZONE (Europe/Berlin)")
+
+
+def _append(parser: Parser) -> None:
+    parser.add_argument("text", metavar="TEXT", type=text_argument, help="the event's content")
+    _add_labels(parser, "where the event comes from")
+    parser.add_argument("--timestamp", metavar="TIME", help="when it happened (now)")
+    parser.add_argument("--id", metavar="ID", type=text_argument, help="an id (a new UUIDv7)")
+    parser.add_argument(
+        "--field",
+        metavar="KEY=VALUE",
+        type=text_argument,
+        action="append",
+        default=[],
+        help="a further value: JSON, else text; repeatable",
+    )
+    _add_zone(parser)
+
+
+def _add_labels(parser: Parser, source_help: str) -> None:
+    parser.add_argument("-s", "--source", metavar="SOURCE", type=text_argument, help=source_help)
+    parser.add_argument(
+        "-t",
+        "--tag",
+        metavar="TAG",
+        dest="tags",
+        type=text_argument,
+        action="append",
+        default=[],
+        help="a tag; repeatable",
+    )
+
+
+def _ingest(parser: Parser) -> None:
+    parser.add_argument("files", metavar="FILE", nargs="+", help="a file to read; - is stdin")
+    _add_labels(parser, "where the lines come from (the file's name; nothing for -)")
+    parser.add_argument(
+        "--timestamp-format",
+        metavar="FORMAT",
+        help="the time each line begins with: iso, unix, or a strptime format (time of arrival)",
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress, no summary")
+    _add_zone(parser)
+
+
+def _search(parser: Parser) -> None:
+    add = parser.add_argument
+    text = text_argument
+    add("-S", "--since", "--from", metavar="TIME", help="from then on, inclusive")
+    add("-U", "--until", "--to", metavar="TIME", help="up to then, exclusive")
+    add(
+        "-t",
+        "--tag",
+        metavar="TAG",
+        dest="tags",
+        type=text,
+        action="append",
+        default=[],
+        help="events with this tag; repeated: with all of them",
+    )
+    add(
+        "-s",
+        "--source",
+        metavar="SOURCE",
+        dest="sources",
+        type=text,
+        action="append",
+        default=[],
+        help="events from this source; repeated: from any of them",
+    )
+    add(
+        "-g",
+        "--grep",
+        metavar="REGEX",
+        type=text,
+        help="events whose content matches (a regular expression of Python)",
+    )
+    add("-i", "--ignore-case", action="store_true", help="let --grep ignore case")
+    add("-r", "--reverse", action="store_true", help="newest first")
+    add(
+        "-n",
+        "--lines",
+        metavar="N",
+        nargs="?",
+        type=_count,
+        const=10,
+        help="only the last N events in time (10 without N)",
+    )
+    add(
+        "--as-of",
+        metavar="POSITION",
+        type=_count,
+        help="as the log was when it held POSITION events",
+    )
+    add("--salvage", action="store_true", help="also what still reads of damaged blocks")
+    add("--strict", action="store_true", help="exit with 3 where damage was met")
+    shape = parser.add_mutually_exclusive_group()
+    shape.add_argument("--count", action="store_true", help="print only how many match")
+    shape.add_argument(
+        "--explain", action="store_true", help="print only what was skipped, and how"
+    )
+    shape.add_argument(
+        "-q", "--quiet", action="store_true", help="print nothing; the exit code says"
+    )
+    add(
+        "-o",
+        "--output",
+        metavar="FORMAT",
+        choices=NAMES,
+        default="short",
+        help=f"one of {', '.join(NAMES)} (short)",
+    )
+    add("--json", action="store_const", dest="output", const="json", help="the same as -o json")
+    add(
+        "--color",
+        metavar="WHEN",
+        choices=("auto", "always", "never"),
+        default="auto",
+        help="auto, always or never (auto)",
+    )
+    add("--no-pager", action="store_true", help="no pager, on a terminal either")
+    _add_zone(parser)
+
+
+def _status(parser: Parser) -> None:
+    parser.add_argument("--json", action="store_true", help="as one line of JSON")
+    _add_zone(parser)
+
+
+def _verify(parser: Parser) -> None:
+    parser.add_argument("--deep", action="store_true", help="also read and decode every event")
+    parser.add_argument("--json", action="store_true", help="as one line of JSON")
+    parser.add_argument("-q", "--quiet", action="store_true", help="only the exit code")
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of events")
+    return int(text)
