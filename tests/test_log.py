@@ -224,7 +224,7 @@ def test_a_cursor_is_stored_with_its_events(open_log: Open) -> None:
     assert (log.cursor("place"), log.cursor("other")) == (0, None)
 
 
-@pytest.mark.parametrize("wrong", ["x", ("",  1), (1, 2), ("n", object()), ("n", b"x" * 70_000)])
+@pytest.mark.parametrize("wrong", ["x", ("", 1), (1, 2), ("n", object()), ("n", b"x" * 70_000)])
 def test_a_wrong_cursor_takes_no_event(open_log: Open, wrong: Any) -> None:
     log = open_log()
     with pytest.raises(InvalidInput):
@@ -339,7 +339,9 @@ def test_a_damaged_block_is_withheld_and_named(
     assert [event.content for event in results] == ["good"]
     [damage] = results.damage
     assert (damage.file, damage.offset, damage.length) == (
-        "1970-01-01/" + segment.name, 0, len(data)
+        "1970-01-01/" + segment.name,
+        0,
+        len(data),
     )
     assert "crc" in caplog.text and segment.name in caplog.text
     assert log.health().status == "critical"
@@ -431,9 +433,7 @@ def test_a_wrong_option_creates_nothing(path: Path, options: dict[str, Any]) -> 
     assert not path.exists()
 
 
-def test_sync_comes_from_the_environment(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sync_comes_from_the_environment(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TIMELOG_SYNC", "never")
     with pytest.raises(InvalidInput, match="TIMELOG_SYNC"):
         timelog.open(path)
@@ -459,10 +459,15 @@ print(timelog.open(os.path.join(sys.argv[1], "log"), mode="r").search().count())
 """
     done = subprocess.run(
         [sys.executable, "-c", program, ram],
-        capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[1],
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("permission is denied") == 2, done.stdout and done.stdout.endswith("0\n")
+    assert done.stdout.count("permission is denied") == 2, done.stdout and done.stdout.endswith(
+        "0\n"
+    )
 
 
 def test_a_read_only_log_writes_nothing(open_log: Open, path: Path) -> None:

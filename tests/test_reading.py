@@ -19,7 +19,17 @@ from timelog.timestamp import to_datetime
 
 ROOT = Path(__file__).parents[1]
 SEED = 20261121
-WORDS = ["error", "user", "ünïcode", 'quo"te', "back\\slash", "tab\there", "line\nbreak", "", "x" * 300]
+WORDS = [
+    "error",
+    "user",
+    "ünïcode",
+    'quo"te',
+    "back\\slash",
+    "tab\there",
+    "line\nbreak",
+    "",
+    "x" * 300,
+]
 
 Question = dict[str, Any]
 QUESTIONS: list[Question] = [
@@ -125,7 +135,11 @@ def test_every_way_of_reading_gives_the_same_answers(
     assert [log.search(**q).explain().matched for q in QUESTIONS] == [len(i) for i in expected]
     done = subprocess.run(
         [sys.executable, "-c", READER, path],
-        input=json.dumps(QUESTIONS), capture_output=True, text=True, cwd=ROOT, check=True,
+        input=json.dumps(QUESTIONS),
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=True,
     )
     assert json.loads(done.stdout) == expected
 

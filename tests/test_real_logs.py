@@ -49,8 +49,18 @@ PATTERNS = [
 ]
 # What JSON writes as it is: the raw text of a segment then holds the same matches.
 PLAIN = [
-    "error", "ssh2", "BREAK-IN", "INFO", "chrome.exe", "kernel:", "blk_", "zzz-not-there-zzz",
-    "Failed password for invalid user", "1-1:", "HTTPS", "onStandStepChanged",
+    "error",
+    "ssh2",
+    "BREAK-IN",
+    "INFO",
+    "chrome.exe",
+    "kernel:",
+    "blk_",
+    "zzz-not-there-zzz",
+    "Failed password for invalid user",
+    "1-1:",
+    "HTTPS",
+    "onStandStepChanged",
 ]
 
 
@@ -67,9 +77,7 @@ def lines(real_logs: list[Path]) -> list[tuple[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def stored(
-    tmp_path_factory: pytest.TempPathFactory, lines: list[tuple[str, str]]
-) -> Path:
+def stored(tmp_path_factory: pytest.TempPathFactory, lines: list[tuple[str, str]]) -> Path:
     """A log of them, by appends in several flushes, every line at a time of its own."""
     path = tmp_path_factory.mktemp("real") / "log"
     with timelog.open(path, flush_interval=3600) as log:
@@ -85,9 +93,7 @@ def segments(stored: Path) -> list[str]:
     return sorted(str(file) for file in stored.glob("[0-9]*/*.jsonl"))
 
 
-def test_every_line_comes_back_byte_for_byte(
-    stored: Path, lines: list[tuple[str, str]]
-) -> None:
+def test_every_line_comes_back_byte_for_byte(stored: Path, lines: list[tuple[str, str]]) -> None:
     with timelog.open(stored, mode="r") as log:
         assert [(e.source, e.content) for e in log.search()] == lines
         assert log.verify(deep=True).ok

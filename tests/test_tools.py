@@ -1,0 +1,97 @@
+"""The tools, and the independent reader that holds docs/format.md against the log."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import timelog
+from tests.rig import FaultyStorage, Killed, abandon
+from timelog import rotate
+
+TOOLS = Path(__file__).parents[1] / "tools"
+
+
+@pytest.fixture
+def long_lived(ram: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A log with checkpoints, day files, late events, a cursor, and a killed flush repaired."""
+    path = ram / "log"
+    monkeypatch.setattr(rotate, "MOST_COMMITS", 4)
+    for round in range(6):
+        storage = FaultyStorage()
+        log = timelog.open(path, flush_interval=3600.0, storage=storage)
+        log.append_many(
+            [
+                {"content": f'{round} ü\n"{n}"', "timestamp": n * 7, "tags": ["t"], "source": "s"}
+                for n in range(9)
+            ],
+            cursor=("place", round),
+        )
+        log.sync()
+        log.append_many({"content": "many", "timestamp": n * 60} for n in range(round * 10))
+        log.append("x", fields={"a": [1, {"b": None}]}, sync=True)
+        if round % 2:
+            log.append("killed")
+            storage.arm("torn", only="write")
+            with pytest.raises(Killed):
+                log.flush()
+            abandon(log)
+        else:
+            log.close()
+    with timelog.open(path) as log:
+        log.append("last", sync=True)
+    return path
+
+
+def run(tool: str, *args: object) -> str:
+    command = [sys.executable, str(TOOLS / tool), *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_an_independent_reader_reads_what_timelog_reads(long_lived: Path) -> None:
+    found = [json.loads(line) for line in run("reader.py", long_lived).splitlines()]
+    with timelog.open(long_lived, mode="r") as log:
+        assert len(found) == log.position > 200
+        expected = [
+            (event.id, event.source, list(event.tags), event.content, event.fields)
+            for event in log.search()
+        ]
+    assert sorted(map(repr, expected)) == sorted(
+        repr((e["id"], e["source"], e["tags"], e["content"], e.get("fields", {}))) for e in found
+    )
+    assert [e["content"] for e in found if e["content"].endswith('"0"')] == [
+        f'{round} ü\n"0"' for round in range(6)
+    ]
+
+
+def test_the_independent_reader_stays_short_and_independent() -> None:
+    text = (TOOLS / "reader.py").read_text()
+    lines = text.split('"""')[2].splitlines()
+    code = [line for line in lines if line and not line.startswith(("import ", "from "))]
+    assert len(code) <= 40 and "import timelog" not in text
+
+
+def test_dump_tells_every_file_in_words(long_lived: Path) -> None:
+    files = [file for file in sorted(long_lived.rglob("*")) if file.is_file()]
+    files = [file for file in files if file.parent.name != "quarantine"]
+    text = run("dump.py", *files)
+    for file in files:
+        assert f"{file}: {file.stat().st_size} bytes" in text
+    for words in ("begin of file", "commit", "checkpoint", "cursor 'place' = 5", "nothing is"):
+        assert words in text
+
+
+def test_dump_says_what_it_cannot_read(
+    tmp_path: Path, open_log: Callable[..., timelog.EventLog]
+) -> None:
+    stray = tmp_path / "stray.bak"
+    stray.write_text("x")
+    done = subprocess.run(
+        [sys.executable, str(TOOLS / "dump.py"), stray], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1 and "not one of a log's files" in done.stderr

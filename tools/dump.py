@@ -1,0 +1,161 @@
+"""Print any file of a log in words: dump.py FILE...
+
+Segments, journal files, index/root, day index files, the lock file and the format file are told
+apart by name. Nothing is changed. What cannot be read is said, and the exit code is then 1.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgpack
+
+from timelog import names
+from timelog.checkpoint import parse_day, parse_root
+from timelog.codec import DecodeError, decode_line
+from timelog.errors import TimelogError
+from timelog.journal import Bad, Begin, Block, Commit, read
+from timelog.timestamp import to_text
+
+
+def describe(file: Path) -> Iterator[str]:
+    """Yield the lines that tell what is in ``file``; raises `TimelogError` or ``ValueError``."""
+    data = file.read_bytes()
+    yield f"{file}: {len(data)} bytes"
+    if file.parent.name == names.JOURNAL:
+        yield from _journal(data)
+    elif file.name == names.ROOT:
+        yield from _root(data)
+    elif names.is_day_index(file.name):
+        yield from _day(data, file)
+    elif file.name == names.LOCK:
+        yield from _lock(data)
+    elif file.name == names.FORMAT:
+        yield f"  {data.decode().strip()}"
+    elif names.parse_segment(f"{file.absolute().parent.name}/{file.name}"):
+        yield from _segment(data)
+    else:
+        raise ValueError("its name is not one of a log's files")
+
+
+def _journal(data: bytes) -> Iterator[str]:
+    for item in read(data, 0):
+        if isinstance(item, Bad):
+            kind = "torn: an unfinished record" if item.torn else "damaged: no record"
+            yield f"  {item.start:>9} {kind}, {item.end - item.start} bytes"
+        elif isinstance(item.record, Begin):
+            begin = item.record
+            yield (
+                f"  {item.start:>9} begin of file {begin.number} of log {begin.log}; the file "
+                f"before it is valid up to {begin.valid}"
+            )
+            yield from (f"{'':12}fenced {path}" for path in begin.fenced)
+            for commit in begin.restated:
+                yield from _commit(commit, "restated commit")
+        else:
+            yield from _commit(item.record, f"{item.start:>9} commit")
+
+
+def _commit(commit: Commit, what: str) -> Iterator[str]:
+    durable = "durable" if commit.durable else "not synced"
+    yield (
+        f"  {what} {commit.sequence} at {to_text(commit.time)}, {durable}: {commit.count} events "
+        f"from position {commit.position}, writer {commit.writer} batch {commit.batch}, "
+        f"sealed before {to_text(commit.sealed_before)}"
+    )
+    for name, value in commit.cursors.items():
+        yield f"{'':12}cursor {name!r} = {msgpack.unpackb(value, strict_map_key=False)!r}"
+    for block in commit.blocks:
+        yield f"{'':12}{block.path} {_block(block)}"
+
+
+def _block(block: Block) -> str:
+    tags = "any" if block.tags is None else ",".join(block.tags) or "none"
+    sources = "any" if block.sources is None else ",".join(map(repr, block.sources))
+    return (
+        f"bytes {block.offset} to {block.end}, {block.count} events, positions {block.runs}, "
+        f"{to_text(block.first)} to {to_text(block.last)}, crc {block.crc:08x} after "
+        f"{block.seed:08x}, tags {tags}, sources {sources}"
+    )
+
+
+def _root(data: bytes) -> Iterator[str]:
+    root = parse_root(data)
+    yield (
+        f"  checkpoint {root.number} of log {root.log}: sequence {root.sequence}, "
+        f"position {root.position}, journal file {root.journal} from {root.offset}"
+    )
+    for name, value in root.cursors.items():
+        yield f"  cursor {name!r} = {msgpack.unpackb(value, strict_map_key=False)!r}"
+    for day in root.days:
+        yield (
+            f"  {day.file}: {day.segments} segments, {day.count} events, {day.bytes} bytes, "
+            f"{to_text(day.first)} to {to_text(day.last)}, crc {day.crc:08x}"
+        )
+
+
+def _day(data: bytes, file: Path) -> Iterator[str]:
+    root = parse_root((file.parent / names.ROOT).read_bytes())
+    summary = next((day for day in root.days if day.file == file.name), None)
+    if summary is None:
+        yield "  index/root does not name this file: it is left over"
+        return
+    for segment in parse_day(data, summary):
+        fenced = ", takes no more blocks" if segment.fenced else ""
+        yield f"  {segment.path}, created {to_text(segment.created)}{fenced}"
+        yield from (f"{'':4}{_block(block)}" for block in segment.blocks)
+
+
+def _lock(data: bytes) -> Iterator[str]:
+    if not data:
+        yield "  never held"
+        return
+    [length] = struct.unpack_from("<I", data)
+    state = msgpack.unpackb(data[8 : 8 + length])
+    yield f"  last held in boot {state['boot']}"
+    busy = state["busy"]
+    if busy is None:
+        yield "  nothing is unfinished"
+    else:
+        yield (
+            f"  unfinished flush of process {busy['pid']}, from {busy['offset']} of journal file "
+            f"{busy['journal']}, files {', '.join(busy['files'])}"
+        )
+
+
+def _segment(data: bytes) -> Iterator[str]:
+    offset = 0
+    for line in data.splitlines(keepends=True):
+        try:
+            event = decode_line(line)
+        except (DecodeError, UnicodeDecodeError) as error:
+            yield f"  {offset:>9} not an event: {error}"
+        else:
+            tags = ",".join(event.tags)
+            yield (
+                f"  {offset:>9} {event.timestamp.isoformat()} {event.id} source {event.source!r} "
+                f"tags [{tags}] content {event.content!r} fields {event.fields}"
+            )
+        offset += len(line)
+
+
+def main(files: list[str]) -> int:
+    """Describe each file; 0, or 1 where one could not be read."""
+    code = 0
+    for name in files:
+        try:
+            for line in describe(Path(name)):
+                print(line)
+        except (TimelogError, ValueError, OSError, struct.error) as error:
+            print(f"{name}: {error}", file=sys.stderr)
+            code = 1
+    return code
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    sys.exit(main(sys.argv[1:]))
