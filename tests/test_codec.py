@@ -34,7 +34,7 @@ from timelog.event import (
 from timelog.timestamp import END, FIRST, to_datetime, to_text
 
 LIMITS = Limits()
-SEPARATORS = "\n\r\v\f\x1c\x1d\x1e\x1f\x85\u2028\u2029\0\x7f\ufeff\\\"/"
+SEPARATORS = '\n\r\v\f\x1c\x1d\x1e\x1f\x85\u2028\u2029\0\x7f\ufeff\\"/'
 
 any_text = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from(SEPARATORS))
 tag = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20)
@@ -109,9 +109,7 @@ def test_every_character_of_unicode_comes_back_in_content_source_and_fields() ->
     characters = [chr(n) for n in range(sys.maxunicode + 1) if not 0xD800 <= n < 0xE000]
     batch = ["".join(characters[at : at + 4096]) for at in range(0, len(characters), 4096)]
     fields = [msgspec.Raw(msgspec.json.encode({text: text})) for text in batch]
-    lines = [
-        line(text, source=text, fields=raw) for text, raw in zip(batch, fields, strict=True)
-    ]
+    lines = [line(text, source=text, fields=raw) for text, raw in zip(batch, fields, strict=True)]
     encoded = encode_lines(lines)
     assert encoded.count(b"\n") == len(batch)
     for text, event in zip(batch, decode_lines(encoded), strict=True):
@@ -161,8 +159,7 @@ def test_keys_come_in_the_documented_order() -> None:
 
 def test_empty_fields_are_not_written_and_all_else_is() -> None:
     assert encode_lines([line()]) == (
-        b'{"timestamp":"1970-01-01T00:00:00.000000Z","id":"1","source":"","tags":[],'
-        b'"content":""}\n'
+        b'{"timestamp":"1970-01-01T00:00:00.000000Z","id":"1","source":"","tags":[],"content":""}\n'
     )
     assert to_line(Event(to_datetime(0), "1", "", (), "")).fields is msgspec.UNSET
     assert decode_lines(encode_lines([line()]))[0].fields == {}

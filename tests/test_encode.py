@@ -165,9 +165,7 @@ def test_placed_blocks_continue_the_file_and_its_crc(
     for _, texts in with_limits(batch_of(order), block_size, 16):
         file = before + b"".join(text.data for text in texts)
         offset, seed = len(before), zlib.crc32(before)
-        for text, block in zip(
-            texts, place_texts(texts, "path", offset, seed, shift), strict=True
-        ):
+        for text, block in zip(texts, place_texts(texts, "path", offset, seed, shift), strict=True):
             assert (block.path, block.offset, block.seed) == ("path", offset, seed)
             assert file[block.offset : block.end] == text.data
             assert block.crc == zlib.crc32(file[: block.end])

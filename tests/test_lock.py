@@ -35,8 +35,7 @@ numbers = st.integers(0, 2**62)
 states = st.builds(
     State,
     texts,
-    st.none()
-    | st.builds(Mark, numbers, numbers, numbers, st.lists(texts, max_size=20).map(tuple)),
+    st.none() | st.builds(Mark, numbers, numbers, numbers, st.lists(texts, max_size=20).map(tuple)),
 )
 
 

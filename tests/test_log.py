@@ -521,3 +521,13 @@ def test_sync_off_leaves_the_disk_alone_until_asked(path: Path) -> None:
 def test_the_top_level_has_at_most_a_dozen_names() -> None:
     assert len(timelog.__all__) <= 12
     assert all(hasattr(timelog, name) for name in timelog.__all__)
+
+
+def test_a_file_cut_to_nothing_is_named(open_log: Open, path: Path) -> None:
+    log = open_log()
+    log.append("x", timestamp=0, sync=True)
+    [segment] = path.glob("1970*/*")
+    segment.write_bytes(b"")
+    results = log.search()
+    assert results.to_list() == []
+    assert [damage.reason for damage in results.damage] == ["the file is too short"]

@@ -218,7 +218,8 @@ def test_a_day_index_is_known(us: int, number: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["root", "2026-11-21.index", "2026-11-21.0.index", "2026-11-21.7.index.bak", "a.7.index"]
+    "name",
+    ["root", "2026-11-21.index", "2026-11-21.0.index", "2026-11-21.7.index.bak", "a.7.index"],
 )
 def test_what_is_no_day_index_is_left_alone(name: str) -> None:
     assert not names.is_day_index(name)

@@ -48,9 +48,7 @@ def add(layout: Layout, n: int, *, durable: bool = True) -> None:
     """Commit the event number ``n``: each half a day later, with its file."""
     us = START + n * (DAY // 2)
     block = Block(path_of(n), 0, 10, 1, (n, 1), us, us, 0, 5, ("t",), ("s",))
-    commit = Commit(
-        n + 1, us, "w", n, durable, us - MINUTE, n, 1, {"place": b"%d" % n}, (block,)
-    )
+    commit = Commit(n + 1, us, "w", n, durable, us - MINUTE, n, 1, {"place": b"%d" % n}, (block,))
     path = sorted(layout.journals.iterdir())[-1]
     data = path.read_bytes()
     path.write_bytes(data + pack(commit, len(data)))
@@ -67,8 +65,9 @@ def state(index: Index) -> dict[str, Any]:
             for _, blocks in index.blocks(day, None, None, index.position)
             for block in blocks
         ],
-        "fenced": [each.path for day in index.days.values() for each in index.files(day)
-                   if each.fenced],
+        "fenced": [
+            each.path for day in index.days.values() for each in index.files(day) if each.fenced
+        ],
         "sums": [(day.count, day.bytes, day.first, day.last) for day in index.days.values()],
         "log": index.log,
         "sequence": index.sequence,

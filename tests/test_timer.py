@@ -17,7 +17,7 @@ SOON = 5.0
 class Action:
     """Counts its runs and lets a test wait for them."""
 
-    def __init__(self, *returns: float | None | Exception) -> None:
+    def __init__(self, *returns: float | Exception | None) -> None:
         self._returns = list(returns)
         self._ran = threading.Semaphore(0)
         self.runs = 0

@@ -58,9 +58,9 @@ def create_log(layout: Layout, storage: Storage, lock_timeout: float) -> str:
     """
     _check_empty(layout.root)
     try:
-        # The log's own directory and parents are ordinary directories of the caller's.
-        layout.root.mkdir(parents=True, exist_ok=True)
-        storage.make_directory(layout.control)
+        for directory in (*reversed(layout.root.parents), layout.root, layout.control):
+            if not directory.is_dir():
+                storage.make_directory(directory)
         with StoreLock(storage, layout.lock, lock_timeout).held():
             known = log_id(layout)
             return known if known is not None else _create(layout, storage)

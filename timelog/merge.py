@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Generic, NamedTuple, TypeVar
 
 from timelog.event import Event
@@ -21,6 +21,7 @@ MOST_WAITING = 8 * 1024 * 1024
 _EVENT_COST = 100
 
 _timestamp = attrgetter("timestamp")
+_key = itemgetter(0, 1)
 _Key = tuple[datetime, int]
 _Item = tuple[datetime, int, Event]
 _Source = TypeVar("_Source")
@@ -81,7 +82,7 @@ def _interleave(
                 ):
                     waiting.append(item)
                     size += _cost(item)
-            waiting.sort(reverse=descending)
+            waiting.sort(key=_key, reverse=descending)
             if size > MOST_WAITING and len(waiting) > 1:
                 del waiting[max(len(waiting) // 2, 1) :]
                 ceiling = waiting[-1][:2]
@@ -101,7 +102,7 @@ def _sorted(found: Found, descending: bool) -> list[Event]:
         # A stable sort then keeps the order of positions.
         events.sort(key=_timestamp)
     else:
-        events = [item[2] for item in sorted(_items(found))]
+        events = [item[2] for item in sorted(_items(found), key=_key)]
     if descending:
         events.reverse()
     return events

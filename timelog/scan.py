@@ -132,6 +132,9 @@ class Found(NamedTuple):
     positions: Sequence[int]
 
 
+_NOTHING = Found([], ())
+
+
 class Scanner:
     """Reads blocks for one run of one search. Not thread-safe; `close` it.
 
@@ -198,15 +201,20 @@ class Scanner:
         """The matching events of a block; a damaged one is withheld and named in ``damage``."""
         data = self._read(block)
         if data is None:
-            return Found([], ())
+            return _NOTHING
         self.explanation.bytes_read += len(data)
-        self.explanation.lines += block.count
-        try:
-            events, ordinals = self._candidates(data, block.count)
-        except DecodeError as error:
-            # Its crc held: it was written like this.
-            self._damaged(block, f"a line is not an event: {error}")
-            return Found([], ())
+        if self._is_intact(block, data):
+            self.explanation.lines += block.count
+            try:
+                events, ordinals = self._candidates(data, block.count)
+            except DecodeError as error:
+                # Its crc held: it was written like this.
+                self._damaged(block, f"a line is not an event: {error}")
+                return _NOTHING
+        elif self._salvage:
+            events, ordinals = _salvage(data, block.count)
+        else:
+            return _NOTHING
         self.explanation.decoded += len(events)
         positions = _positions(block.runs, ordinals)
         found = self._test(events, positions, not self._filter.covers(block))
@@ -257,8 +265,6 @@ class Scanner:
             if hits * _DENSE < count:
                 lines, ordinals = self._lines_with(data, needle)
                 return decode_lines(b"".join(lines)), ordinals
-        if self._salvage:
-            return _salvage(data)
         return decode_lines(data), range(count)
 
     def _lines_with(self, data: bytes, needle: bytes) -> tuple[list[bytes], list[int]]:
@@ -276,23 +282,26 @@ class Scanner:
         return lines, ordinals
 
     def _read(self, block: Block) -> bytes | None:
-        """The bytes of a block if they are what was written, else None."""
+        """The bytes where a block should be, as many as there are; None where that fails."""
         try:
             if block.path != self._path:
                 self.close()
                 self._fd = open_read(self._layout.segment(block.path))
                 self._path = block.path
-            data = read_at(self._fd, block.offset, block.length)
+            return read_at(self._fd, block.offset, block.length)
         except OSError as error:
             self._damaged(block, f"cannot be read: {error.strerror or error}")
             return None
-        if len(data) == block.length and zlib.crc32(data, block.seed) == block.crc:
-            return data
-        self._damaged(
-            block,
-            "the crc does not hold" if len(data) == block.length else "the file is too short",
-        )
-        return data if self._salvage else None
+
+    def _is_intact(self, block: Block, data: bytes) -> bool:
+        """Whether ``data`` is what was written; if not, it is reported."""
+        if len(data) != block.length:
+            self._damaged(block, "the file is too short")
+        elif zlib.crc32(data, block.seed) != block.crc:
+            self._damaged(block, "the crc does not hold")
+        else:
+            return True
+        return False
 
     def _damaged(self, block: Block, reason: str) -> None:
         damage = Damage(block.path, block.offset, block.length, reason)
@@ -324,13 +333,13 @@ def _spread(runs: tuple[int, ...], ordinals: Sequence[int]) -> Iterator[int]:
         yield runs[at] + ordinal - passed
 
 
-def _salvage(data: bytes) -> tuple[list[Event], list[int]]:
-    """Decode what parses, line by line."""
+def _salvage(data: bytes, count: int) -> tuple[list[Event], list[int]]:
+    """Decode what parses, line by line; where lines were split, the last positions repeat."""
     events, ordinals = [], []
     for ordinal, line in enumerate(data.split(b"\n")):
         try:
             events.append(decode_line(line))
         except (DecodeError, UnicodeDecodeError):
             continue
-        ordinals.append(ordinal)
+        ordinals.append(min(ordinal, count - 1))
     return events, ordinals

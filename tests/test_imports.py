@@ -1,0 +1,131 @@
+"""The order of the modules, and the one place that changes the disk and reads the clocks."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import timelog
+
+PACKAGE = Path(timelog.__file__).parent
+UNORDERED = {"_version", "__init__", "__main__"}
+FACE = {"timelog", "timelog.errors", "timelog.timestamp"}
+MODULES = {path.stem: path for path in PACKAGE.glob("*.py")}
+CLI = sorted((PACKAGE / "cli").glob("*.py"))
+
+FORBIDDEN = {
+    f"os.{name}"
+    for name in ["write", "writev", "pwrite", "pwritev", "rename", "renames", "replace", "unlink", "remove", "removedirs", "rmdir", "fsync", "fdatasync", "mkdir", "makedirs", "mkfifo", "ftruncate", "truncate", "link", "symlink", "chmod", "chown", "utime", "open", "sendfile", "copy_file_range"]
+} | {
+    f"time.{name}" for name in ["time", "time_ns", "monotonic", "monotonic_ns", "localtime", "gmtime", "sleep"]
+}
+FORBIDDEN |= {"datetime.now", "datetime.utcnow", "datetime.today", "date.today"}
+MODULES_THAT_WRITE = {"shutil", "tempfile", "fcntl"}
+PATH_METHODS = {"mkdir", "touch", "write_text", "write_bytes", "symlink_to", "hardlink_to", "rmdir"}
+
+
+def reading_order() -> list[str]:
+    """The modules as the package's docstring lists them."""
+    names: list[str] = []
+    for line in (timelog.__doc__ or "").splitlines():
+        match = re.match(r"^(ground|format|state|work|face|around)\b|^ {8,}\S", line)
+        if match:
+            names += re.findall(r"`(\w+)`(?! \(`)", re.sub(r"\([^)]*\)", "", line))
+    return names
+
+
+def imported(path: Path) -> set[str]:
+    """The modules of timelog that a file imports, as absolute names."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {each.name for each in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: imports are absolute"
+            module = node.module or ""
+            base = PACKAGE.parent.joinpath(*module.split("."))
+            for each in node.names:
+                is_module = (base / f"{each.name}.py").exists() or (base / each.name).is_dir()
+                found.add(f"{module}.{each.name}" if is_module else module)
+    return {name for name in found if name.split(".")[0] == "timelog"}
+
+
+def dotted(node: ast.expr) -> str:
+    """``a.b.c`` of an expression, or ``""``."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        inner = dotted(node.value)
+        return f"{inner}.{node.attr}" if inner else ""
+    return ""
+
+
+def changes(path: Path) -> Iterator[str]:
+    """Every use of a call that changes the disk or reads a clock."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        where = f"{path.name}:{getattr(node, 'lineno', 0)}"
+        if isinstance(node, ast.Attribute):
+            name = ".".join(dotted(node).split(".")[-2:])
+            if name in FORBIDDEN:
+                yield f"{where}: {name}"
+        elif isinstance(node, ast.ImportFrom):
+            for each in node.names:
+                if f"{node.module}.{each.name}" in FORBIDDEN:
+                    yield f"{where}: from {node.module} import {each.name}"
+            if node.module in MODULES_THAT_WRITE:
+                yield f"{where}: from {node.module}"
+        elif isinstance(node, ast.Import):
+            for each in node.names:
+                if each.name in MODULES_THAT_WRITE:
+                    yield f"{where}: import {each.name}"
+        elif isinstance(node, ast.Call):
+            if dotted(node.func) in ("open", "io.open", "os.fdopen"):
+                yield f"{where}: open"
+            if isinstance(node.func, ast.Attribute) and node.func.attr in PATH_METHODS:
+                yield f"{where}: .{node.func.attr}()"
+
+
+def test_the_docstring_lists_every_module_once() -> None:
+    order = reading_order()
+    assert len(order) == len(set(order))
+    assert set(order) - {"cli"} == set(MODULES) - UNORDERED
+    assert order[-1] == "cli"
+
+
+@pytest.mark.parametrize("name", sorted(set(MODULES) - UNORDERED))
+def test_a_module_imports_only_from_those_before_it(name: str) -> None:
+    order = reading_order()
+    allowed = {f"timelog.{each}" for each in order[: order.index(name)]}
+    assert imported(MODULES[name]) <= allowed
+
+
+def test_the_face_imports_nothing_from_around_it() -> None:
+    allowed = {f"timelog.{each}" for each in MODULES if each not in ("__main__", "__init__")}
+    assert imported(MODULES["__init__"]) <= allowed
+    assert imported(MODULES["_version"]) == set()
+
+
+@pytest.mark.parametrize("path", CLI, ids=lambda path: path.stem)
+def test_the_command_line_uses_only_the_face(path: Path) -> None:
+    foreign = imported(path) - FACE
+    assert {name for name in foreign if not name.startswith("timelog.cli")} == set()
+
+
+def test_the_main_module_only_starts_the_command_line() -> None:
+    assert {name.split(".")[1] for name in imported(MODULES["__main__"])} <= {"cli"}
+
+
+@pytest.mark.parametrize("name", sorted(set(MODULES) - {"storage"}))
+def test_only_storage_changes_the_disk_and_reads_the_clocks(name: str) -> None:
+    assert list(changes(MODULES[name])) == []
+
+
+def test_storage_would_be_found_out() -> None:
+    """What the search above looks for is what storage uses."""
+    found = {each.split(": ")[1] for each in changes(MODULES["storage"])}
+    wanted = "os.write os.pwrite os.fsync os.mkdir os.ftruncate os.rename os.unlink time.time_ns"
+    assert {*wanted.split(), "time.monotonic"} <= found
