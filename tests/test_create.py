@@ -152,7 +152,9 @@ def test_a_newer_format_is_refused(layout: Layout, text: str) -> None:
             call(layout)
 
 
-@pytest.mark.parametrize("data", [b"", b"\0" * 50, b"{}", b"nonsense", b'{"format":"\xff"}', b"[1]"])
+@pytest.mark.parametrize(
+    "data", [b"", b"\0" * 50, b"{}", b"nonsense", b'{"format":"\xff"}', b"[1]"]
+)
 def test_a_damaged_format_is_named(layout: Layout, data: bytes) -> None:
     create(layout)
     layout.format.write_bytes(data)

@@ -92,6 +92,18 @@ def test_what_comes_before_the_file_is_loaded_is_the_same_as_after() -> None:
         assert day.changed
 
 
+@pytest.mark.parametrize("loaded", [False, True])
+def test_a_block_and_a_fence_are_to_be_saved(loaded: bool) -> None:
+    blocked, fenced = Day(START, SUMMARY), Day(START, SUMMARY)
+    for day in (blocked, fenced):
+        if loaded:
+            day.loaded(stored())
+    blocked.add(block(0, 20, START + 60), 100)
+    fenced.fence(name(1), 200)
+    assert blocked.changed
+    assert fenced.changed
+
+
 def test_loading_alone_is_no_change() -> None:
     day = Day(START, SUMMARY)
     day.loaded(stored())

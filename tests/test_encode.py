@@ -135,13 +135,35 @@ def test_the_file_of_a_minute_has_a_run_for_each_stretch() -> None:
     assert two.runs == [(1001, 2), (1005, 1)]
 
 
-def test_blocks_are_cut_between_lines_and_filled_as_far_as_they_go() -> None:
-    batch = batch_of([(0, "", ())] * 9, ["x" * n for n in (1, 1, 500, 1, 1, 1, 500, 1, 1)])
+@pytest.mark.parametrize("width", [0, 40, 4000])
+def test_blocks_are_cut_between_lines_and_are_mostly_full(width: int) -> None:
+    """Lines of two lengths that take turns, a hundred each."""
+    count = 2000
+    contents = ["x" * (width if n // 100 % 2 else 10) for n in range(count)]
+    batch = batch_of([(0, "", ())] * count, contents)
+    ((_, whole),) = with_limits(batch, 10**9, 16)
+    ((_, texts),) = with_limits(batch, 10_000, 16)
+    data = b"".join(text.data for text in texts)
+    assert data == b"".join(text.data for text in whole)
+    assert max(len(text.data) for text in texts) <= 10_000
+    assert len(texts) <= 2.5 * len(data) / 10_000
+
+
+def test_a_block_is_filled_to_its_last_byte_and_no_further() -> None:
+    batch = batch_of([(0, "", ())] * 4, ["x"] * 4)
     ((_, (whole,)),) = prepare(batch)
-    line = len(whole.data.split(b"\n")[0]) + 1
-    ((_, texts),) = with_limits(batch, 3 * line, 16)
-    assert [text.lines for text in texts] == [2, 1, 3, 1, 2]
-    assert b"".join(text.data for text in texts) == whole.data
+    ((_, texts),) = with_limits(batch, len(whole.data), 16)
+    assert [text.lines for text in texts] == [4]
+    ((_, texts),) = with_limits(batch, len(whole.data) - 1, 16)
+    assert len(texts) > 1
+
+
+def test_an_event_larger_than_a_block_is_a_block_of_its_own() -> None:
+    batch = batch_of([(0, "", ())] * 5, ["x", "x", "x" * 500, "x", "x"])
+    ((_, texts),) = with_limits(batch, 400, 16)
+    large = [text for text in texts if len(text.data) > 400]
+    assert [text.lines for text in large] == [1]
+    assert sum(text.lines for text in texts) == 5
 
 
 def test_many_tags_and_sources_become_any() -> None:

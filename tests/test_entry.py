@@ -116,7 +116,7 @@ def test_what_is_no_event_is_refused(event: Any) -> None:
 
 
 def test_an_unknown_key_is_named() -> None:
-    with pytest.raises(InvalidEvent, match="no 'level'.*'fields'"):
+    with pytest.raises(InvalidEvent, match=r"no 'level'.*'fields'"):
         maker().of({"content": "a", "level": "info"})
 
 

@@ -79,7 +79,7 @@ def test_content_is_counted_in_bytes_of_utf_8() -> None:
     assert check_content("äß€", LIMITS)[1] == 7
     assert check_content("x" * 10, SMALL)[1] == 10
     assert check_content("ä" * 5, SMALL)[1] == 10
-    with pytest.raises(InvalidEvent, match="11 bytes.*max_content"):
+    with pytest.raises(InvalidEvent, match=r"11 bytes.*max_content"):
         check_content("x" * 11, SMALL)
     with pytest.raises(InvalidEvent, match="12 bytes"):
         check_content("ä" * 6, SMALL)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -60,7 +62,7 @@ def test_some_files_have_the_runs_of_their_lines(order: list[int], chosen: set[i
     expected = [arrival for arrival, minute in enumerate(order) if minute in chosen]
     assert arrivals(lines) == expected
     assert spread(runs) == expected
-    assert all(one + count < two for (one, count), (two, _) in zip(runs, runs[1:], strict=False))
+    assert all(one + count < two for (one, count), (two, _) in pairwise(runs))
 
 
 @given(minutes)
@@ -70,6 +72,14 @@ def test_the_stretches_of_a_file_are_its_lines(order: list[int]) -> None:
         assert [part for _, lines in stretches for part in lines] == file.lines
         for arrival, lines in stretches:
             assert arrivals(lines) == list(range(arrival, arrival + len(lines)))
+
+
+@given(minutes, st.integers(0, 1000))
+def test_the_runs_of_a_file_are_the_positions_of_its_lines(order: list[int], base: int) -> None:
+    for file in arrive(order).values():
+        runs = Slice.of(file).runs(base)
+        positions = spread(list(zip(runs[::2], runs[1::2], strict=True)))
+        assert positions == [arrival + base for arrival in arrivals(file.lines)]
 
 
 @given(minutes, minutes)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import timelog
-from timelog import encode, segment
+from timelog import encode, merge, segment
 from timelog.timestamp import to_datetime
 
 ROOT = Path(__file__).parents[1]
@@ -106,11 +106,17 @@ def events() -> list[timelog.Event]:
     ]
 
 
-@pytest.fixture(params=["small blocks", "ordinary blocks"])
+@pytest.fixture(params=["ordinary blocks", "small blocks", "no room to wait", "no room for keys"])
 def sizes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.param == "small blocks":
+    """Constants made small, so that the edges come with a thousand events."""
+    if request.param != "ordinary blocks":
         monkeypatch.setattr(encode, "BLOCK_SIZE", 500)
         monkeypatch.setattr(segment, "COALESCE", 1200)
+    if request.param.startswith("no room"):
+        monkeypatch.setattr(merge, "MOST_WAITING", 3000)
+        monkeypatch.setattr(merge, "_BATCH", 7)
+    if request.param == "no room for keys":
+        monkeypatch.setattr(merge, "MOST_KEYS", 50)
 
 
 @pytest.mark.usefixtures("sizes")

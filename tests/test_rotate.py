@@ -238,3 +238,10 @@ def test_nothing_is_synced_where_all_is_durable(layout: Layout) -> None:
     recorder = Recorder()
     sync_files(layout, recorder, index_of(layout))
     assert recorder.synced == []
+
+
+def test_a_checkpoint_names_no_file_that_is_not_synced(layout: Layout) -> None:
+    add(layout, 4, durable=False)
+    recorder = Recorder()
+    write_checkpoint(layout, recorder, index_of(layout))
+    assert recorder.synced[0] == f"{layout.root}/{path_of(4)}"

@@ -71,7 +71,7 @@ class Log:
         scanner = self.scanner(asked, position, salvage=salvage)
         try:
             if not scanner.may_match(self.block):
-                return Found([], ())
+                return Found([], tuple, tuple)
             return scanner.block(self.block)
         finally:
             scanner.close()
@@ -132,7 +132,7 @@ def test_no_match_of_a_pattern_is_excluded(
     log.write(lines)
     naive = [(n, each.content) for n, each in enumerate(lines) if re.search(text, each.content)]
     found = log.find(asks(pattern=text))
-    assert list(zip(found.positions, contents(found), strict=True)) == naive
+    assert list(zip(found.positions(), contents(found), strict=True)) == naive
 
 
 words = st.text('ab"\\é\u2028', min_size=1, max_size=2)
@@ -189,7 +189,7 @@ def test_finding_is_the_naive_search_of_a_list(
         and (sources is None or each.source in sources)
         and (where is None or "a" in each.content)
     ]
-    assert list(zip(found.positions, contents(found), strict=True)) == naive
+    assert list(zip(found.positions(), contents(found), strict=True)) == naive
     assert log.damage == []
 
     held = Slice(SPAN, written, ((7, 0),), len(written))
@@ -206,7 +206,7 @@ def test_finding_is_the_naive_search_of_a_list(
     ]
     assert all(
         written[at - 107].content == event.content
-        for event, at in zip(in_memory.events, in_memory.positions, strict=True)
+        for event, at in zip(in_memory.events, in_memory.positions(), strict=True)
     )
 
 
@@ -222,7 +222,38 @@ def test_memory_is_read_only_as_far_as_it_was_noted(log: Log) -> None:
     held = Slice(SPAN, written, ((10, 0), (15, 2)), 4)
     found = log.scanner(EVERYTHING).memory(held, 100)
     assert contents(found) == ["0", "1", "2", "3"]
-    assert list(found.positions) == [110, 111, 115, 116]
+    assert list(found.positions()) == [110, 111, 115, 116]
+
+
+@given(st.data())
+def test_lines_are_read_again_by_their_numbers_in_any_order(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    log = Log(tmp_path_factory.getbasetemp() / "scan")
+    written = [*data.draw(st.lists(lines, min_size=1, max_size=8)), *FILLER]
+    log.write(written, data.draw(runs_of(len(written))), b"before\n")
+    tags = data.draw(st.sets(words, max_size=1))
+    found = log.find(asks(tags=tags))
+    numbers = data.draw(st.permutations(list(found.numbers())))
+    by_number = dict(zip(found.numbers(), found.events, strict=True))
+    scanner = log.scanner(asks(tags=tags))
+    wanted = [by_number[number] for number in numbers]
+    assert scanner.lines(log.block, numbers) == wanted
+    assert scanner.lines(Slice(SPAN, written, ((0, 0),), len(written)), numbers) == wanted
+    scanner.close()
+
+
+def test_a_block_that_was_damaged_meanwhile_is_not_read_again(log: Log) -> None:
+    log.write([line("a"), line("b"), line("c")])
+    for salvage, expected in ((False, []), (True, ["c", "a"])):
+        scanner = log.scanner(EVERYTHING, salvage=salvage)
+        assert len(scanner.block(log.block).events) == 3
+        data = log.file.read_bytes()
+        log.file.write_bytes(data.replace(b'"b"', b'"x"'))
+        assert [event.content for event in scanner.lines(log.block, [2, 0])] == expected
+        assert only(log).reason == "the crc does not hold"
+        log.file.write_bytes(data)
+        scanner.close()
 
 
 # -- what is skipped ----------------------------------------------------------------------
@@ -439,7 +470,7 @@ def test_salvage_yields_what_parses(
     ]
     found = log.find(asked, salvage=True)
     assert contents(found) == expected
-    assert len(found.positions) == len(expected)
+    assert len(found.positions()) == len(expected)
     assert len(log.damage) >= 1
 
 
@@ -448,7 +479,7 @@ def test_salvage_of_a_whole_block_is_the_block(log: Log) -> None:
     for asked in (EVERYTHING, asks(pattern="needle")):
         one, two = log.find(asked), log.find(asked, salvage=True)
         assert one.events == two.events
-        assert list(one.positions) == list(two.positions)
+        assert list(one.positions()) == list(two.positions())
         assert log.damage == []
 
 

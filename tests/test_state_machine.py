@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 
 import timelog
 from tests.rig import abandon
-from timelog import encode, rotate
+from timelog import encode, merge, rotate
 from timelog.timestamp import DAY, MINUTE, SECOND, to_datetime
 
 # Few values, so that times collide, spans repeat, and days differ.
@@ -165,6 +165,8 @@ def test_a_log_equals_a_sorted_list(monkeypatch: Any) -> None:
     monkeypatch.setattr(rotate, "MOST_COMMITS", 4)
     monkeypatch.setattr(encode, "DAY_FILE_SPANS", 3)
     monkeypatch.setattr(encode, "BLOCK_SIZE", 400)
+    monkeypatch.setattr(merge, "MOST_WAITING", 500)
+    monkeypatch.setattr(merge, "MOST_KEYS", 5)
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         LogMachine, settings=settings(max_examples=60, stateful_step_count=30)
     )

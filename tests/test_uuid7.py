@@ -15,15 +15,13 @@ def take(source: Uuid7, times: Iterable[int]) -> list[str]:
     """One id for each millisecond of ``times``, as the buffer takes them."""
     ids = []
     current = None
+    front, ends = "", iter("")
     for ms in times:
-        if ms != current:
-            source.start(ms)
-            current = ms
-        suffix = next(source.suffixes, None)
-        if suffix is None:
-            source.start(ms)
-            suffix = next(source.suffixes)
-        ids.append(source.prefix + suffix)
+        end = next(ends, None) if ms == current else None
+        if end is None:
+            front, ends = source.start(ms)
+            current, end = ms, next(ends)
+        ids.append(front + end)
     return ids
 
 
@@ -68,7 +66,7 @@ def test_two_sources_do_not_meet() -> None:
 
 def test_the_counter_runs_over_without_leaving_the_layout() -> None:
     source = Uuid7()
-    source._high = 2**36 - 2
+    source._counter = 2**36 - 2
     ids = take(source, [7] * 4096 * 3)
     assert len(set(ids)) == 4096 * 3
     assert all(len(id) == 36 and uuid.UUID(id).version == 7 for id in ids)

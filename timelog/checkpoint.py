@@ -14,10 +14,9 @@ import struct
 import zlib
 from typing import TypeVar
 
-import msgpack
 import msgspec
 
-from timelog.errors import DamagedError
+from timelog.errors import DamagedError, VersionError
 from timelog.journal import Block
 from timelog.names import SegmentName, parse_segment
 from timelog.segment import FileIndex, Segment
@@ -59,12 +58,26 @@ class Root(msgspec.Struct, frozen=True):
     lost: int = 0
 
 
+# A block without its path.
+_StoredBlock = tuple[
+    int,
+    int,
+    int,
+    tuple[int, ...],
+    int,
+    int,
+    int,
+    int,
+    tuple[str, ...] | None,
+    tuple[str, ...] | None,
+]
+
+
 class _StoredSegment(msgspec.Struct, gc=False, frozen=True, array_like=True):
     path: str
     created: int
     fenced: bool
-    # Blocks without their path.
-    blocks: tuple[tuple[object, ...], ...]
+    blocks: tuple[_StoredBlock, ...]
 
 
 class _StoredDay(msgspec.Struct, frozen=True):
@@ -72,6 +85,7 @@ class _StoredDay(msgspec.Struct, frozen=True):
     segments: tuple[_StoredSegment, ...]
 
 
+_encoder = msgspec.msgpack.Encoder()
 _Payload = TypeVar("_Payload", Root, _StoredDay)
 
 
@@ -106,8 +120,9 @@ def parse_day(data: bytes, summary: DaySummary) -> FileIndex:
         raise DamagedError(f"{summary.file} is not the file that index/root names; run verify")
     files = FileIndex()
     for kept in stored.segments:
-        segment = Segment(_name(kept.path, summary.file), kept.created, kept.fenced)
-        segment.blocks = [msgspec.convert((segment.path, *block), Block) for block in kept.blocks]
+        name = _name(kept.path, summary.file)
+        segment = Segment(name, kept.created, kept.fenced, kept.path)
+        segment.blocks = [Block(segment.path, *block) for block in kept.blocks]
         files.add(segment)
     return files
 
@@ -125,7 +140,7 @@ def _name(path: str, file: str) -> SegmentName:
 
 
 def _pack(value: Root | _StoredDay) -> bytes:
-    payload: bytes = msgpack.packb(msgspec.to_builtins(value, builtin_types=(bytes,)))
+    payload = _encoder.encode(value)
     return _HEADER.pack(MARK, len(payload), zlib.crc32(payload)) + payload
 
 
@@ -134,5 +149,11 @@ def _parse(data: bytes, kind: type[_Payload], file: str) -> _Payload:
         mark, length, crc = _HEADER.unpack_from(data)
         payload = data[_HEADER.size :]
         if mark == MARK and len(payload) == length and zlib.crc32(payload) == crc:
-            return msgspec.convert(msgpack.unpackb(payload), kind)
+            try:
+                return msgspec.msgpack.decode(payload, type=kind)
+            except msgspec.DecodeError as error:
+                raise VersionError(
+                    f"{file} has something that this release does not know ({error}); open the "
+                    "log with a newer release of timelog"
+                ) from None
     raise DamagedError(f"{file} is damaged: its crc does not hold; run verify")

@@ -59,8 +59,8 @@ def create_log(layout: Layout, storage: Storage, lock_timeout: float) -> str:
     _check_empty(layout.root)
     try:
         for directory in (*reversed(layout.root.parents), layout.root, layout.control):
-            if not directory.is_dir():
-                storage.make_directory(directory)
+            if not directory.is_dir() and storage.make_directory(directory):
+                storage.sync_directory(directory.parent)
         with StoreLock(storage, layout.lock, lock_timeout).held():
             known = log_id(layout)
             return known if known is not None else _create(layout, storage)
@@ -83,8 +83,6 @@ def _create(layout: Layout, storage: Storage) -> str:
     # Last, since it says that the rest is there.
     text = msgspec.json.encode(_Format("timelog", VERSION, id)) + b"\n"
     storage.replace(layout.format, text, layout.temporary / names.FORMAT)
-    storage.sync_directory(layout.root)
-    storage.sync_directory(layout.root.parent)
     return id
 
 

@@ -21,7 +21,9 @@ from timelog.timestamp import from_text
 
 # A flush with more minutes of one day than this (an import) goes into one file of the day.
 DAY_FILE_SPANS = 16
-BLOCK_SIZE = 4 * 1024 * 1024
+# Decoding a block of this size stays in the processor's cache: half the time of one of 4 MiB.
+BLOCK_SIZE = 256 * 1024
+_FIRST_LINES = 512
 
 _timestamp = attrgetter("timestamp")
 _tags = attrgetter("tags")
@@ -59,20 +61,20 @@ def prepare(batch: Batch) -> Prepared:
 
 
 def _encode(lines: Sequence[Line], runs: list[tuple[int, int]]) -> list[Text]:
-    """Encode lines in one call, and cut the text into blocks."""
-    data = encode_lines(lines)
-    if len(data) <= BLOCK_SIZE:
-        return [_text(data, lines, runs)]
+    """Encode lines, as many in one call as make about one block."""
     texts = []
-    start = at = 0
-    while start < len(data):
-        end = data.rfind(b"\n", start, start + BLOCK_SIZE) + 1
-        if not end:
-            # One event alone may be larger than a block.
-            end = data.index(b"\n", start) + 1
-        count = data.count(b"\n", start, end)
-        texts.append(_text(data[start:end], lines[at : at + count], _part(runs, at, count)))
-        start, at = end, at + count
+    at, count = 0, _FIRST_LINES
+    while at < len(lines):
+        part = lines[at : at + count]
+        data = encode_lines(part)
+        if len(data) > BLOCK_SIZE and len(part) > 1:
+            # The lines became longer. Half of them, or as many as fit if all are like these.
+            count = max(min(len(part) // 2, len(part) * BLOCK_SIZE // len(data)), 1)
+            continue
+        texts.append(_text(data, part, _part(runs, at, len(part))))
+        at += len(part)
+        # A little less than would fit, so that most are encoded once.
+        count = max(len(part) * BLOCK_SIZE * 7 // 8 // len(data), 1)
     return texts
 
 

@@ -46,7 +46,9 @@ class EntryMaker:
         """Return source and tags as they are stored, checked; remembered for the next event."""
         kind = (check_source(source, self._limits), check_tags(tags, self._limits))
         if len(self.kinds) >= _MOST_KINDS:
-            self.kinds = {_NO_KIND: _NO_KIND}
+            # In place: the log's append looks into this very dictionary.
+            self.kinds.clear()
+            self.kinds[_NO_KIND] = _NO_KIND
         return self.kinds.setdefault(kind, kind)
 
     def of(self, event: Event | Mapping[str, Any]) -> Entry:
@@ -57,10 +59,9 @@ class EntryMaker:
             raise InvalidEvent(
                 f"append_many takes Event objects or mappings, not {type(event).__name__}"
             )
-        if unknown := event.keys() - _KEYS:
-            raise InvalidEvent(
-                f"an event has no {min(map(str, unknown))!r}; put further values into 'fields'"
-            )
+        if not _KEYS.issuperset(event):
+            unknown = min(map(str, set(event) - _KEYS))
+            raise InvalidEvent(f"an event has no {unknown!r}; put further values into 'fields'")
         if "content" not in event:
             raise InvalidEvent("an event needs a 'content'")
         content, size = check_content(event["content"], self._limits)
@@ -112,6 +113,8 @@ def pack_cursor(cursor: tuple[str, Any]) -> tuple[str, bytes]:
     try:
         name.encode()
         packed: bytes = msgpack.packb(value)
+        # A list as a key, for one, can be packed and never be read.
+        msgpack.unpackb(packed, strict_map_key=False)
     except (TypeError, ValueError, OverflowError) as error:
         raise InvalidInput(f"the cursor {name!r} cannot be stored: {error}") from None
     if len(packed) > _MOST_CURSOR:

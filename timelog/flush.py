@@ -38,8 +38,9 @@ from timelog.timestamp import MINUTE
 
 _log = logging.getLogger("timelog")
 
-# Fewer commits than this are not worth a checkpoint at close: a short-lived process stays cheap.
+# Less than this is not worth a checkpoint at close: a short-lived process stays cheap.
 COMMITS_AT_CLOSE = 64
+JOURNAL_AT_CLOSE = 32 * 1024
 SEGMENT_SIZE = 1024 * 1024 * 1024
 
 
@@ -125,7 +126,10 @@ class Flusher:
         """Commit everything, and save the index if a good part of the journal is new."""
         with self._lock:
             self._flush(self._sync_flushes)
-            if self._index.since_checkpoint >= COMMITS_AT_CLOSE:
+            if (
+                self._index.since_checkpoint >= COMMITS_AT_CLOSE
+                or self._index.place.offset >= JOURNAL_AT_CLOSE
+            ):
                 self._exclusive(None, False, closing=True)
 
     def take_store(self) -> None:

@@ -15,9 +15,8 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import msgpack
 import msgspec
 
 from timelog.errors import VersionError
@@ -53,7 +52,7 @@ class Block(msgspec.Struct, gc=False, frozen=True, array_like=True):
         return self.offset + self.length
 
 
-class Commit(msgspec.Struct, gc=False, frozen=True):
+class Commit(msgspec.Struct, gc=False, frozen=True, tag_field="kind", tag="commit"):
     """One flush: it exists when this record does. Times are microseconds since 1970."""
 
     sequence: int
@@ -68,7 +67,7 @@ class Commit(msgspec.Struct, gc=False, frozen=True):
     blocks: tuple[Block, ...]
 
 
-class Begin(msgspec.Struct, gc=False, frozen=True):
+class Begin(msgspec.Struct, gc=False, frozen=True, tag_field="kind", tag="begin"):
     """The first record of a journal file.
 
     The file before it is valid up to ``valid`` bytes; ``restated`` are the commits that stood
@@ -85,8 +84,8 @@ class Begin(msgspec.Struct, gc=False, frozen=True):
 
 
 Record = Commit | Begin
-_KINDS: dict[str, type[Commit] | type[Begin]] = {"commit": Commit, "begin": Begin}
-_NAMES = {kind: name for name, kind in _KINDS.items()}
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Record)
 
 
 class Entry(NamedTuple):
@@ -110,8 +109,7 @@ class Bad(NamedTuple):
 
 def pack(record: Record, offset: int) -> bytes:
     """Return the bytes of ``record`` for a journal file at ``offset``."""
-    values = msgspec.to_builtins(record, builtin_types=(bytes,))
-    payload: bytes = msgpack.packb({"kind": _NAMES[type(record)], **values})
+    payload = _encoder.encode(record)
     header = _HEADER.pack(MARK, offset, len(payload), _crc(offset, payload))
     return header + payload
 
@@ -134,8 +132,8 @@ def read(data: bytes, base: int) -> Iterator[Entry | Bad]:
             at = entry.end - base
 
 
-def payload_of(data: bytes, at: int, base: int) -> dict[str, Any] | None:
-    """Return the map of the record at ``data[at]``, or None where there is no whole record."""
+def _payload(data: bytes, at: int, base: int) -> bytes | None:
+    """The payload of the record at ``data[at]``, or None where there is no whole record."""
     if len(data) - at < _HEADER.size:
         return None
     mark, offset, length, crc = _HEADER.unpack_from(data, at)
@@ -143,32 +141,27 @@ def payload_of(data: bytes, at: int, base: int) -> dict[str, Any] | None:
     if mark != MARK or offset != base + at or start + length > len(data):
         return None
     payload = data[start : start + length]
-    if _crc(offset, payload) != crc:
-        return None
-    decoded: dict[str, Any] = msgpack.unpackb(payload)
-    return decoded
+    return payload if _crc(offset, payload) == crc else None
 
 
 def _record(data: bytes, at: int, base: int) -> Entry | None:
-    payload = payload_of(data, at, base)
+    payload = _payload(data, at, base)
     if payload is None:
         return None
-    name = payload.pop("kind", None)
     try:
-        record = msgspec.convert(payload, _KINDS[name])
-    except (KeyError, msgspec.ValidationError):
+        record = _decoder.decode(payload)
+    except msgspec.DecodeError as error:
         # Its crc holds, so it was written as it is: by a release that knows more kinds.
         raise VersionError(
-            f"the journal has a record of the kind {name!r}, which this release does not know; "
-            "open the log with a newer release of timelog"
+            f"the journal has a record that this release does not know ({error}); open the log "
+            "with a newer release of timelog"
         ) from None
-    length = _HEADER.unpack_from(data, at)[2]
-    return Entry(record, base + at, base + at + _HEADER.size + length)
+    return Entry(record, base + at, base + at + _HEADER.size + len(payload))
 
 
 def _resynchronise(data: bytes, at: int, base: int) -> int:
     while (at := data.find(MARK, at)) >= 0:
-        if payload_of(data, at, base) is not None:
+        if _payload(data, at, base) is not None:
             return at
         at += 1
     return len(data)

@@ -19,7 +19,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import msgpack
 import msgspec
 
 from timelog.errors import LockTimeout
@@ -95,7 +94,7 @@ class StoreLock:
 
     def write(self, state: State) -> None:
         """Put ``state`` into the file (the lock must be held)."""
-        payload = msgpack.packb(msgspec.to_builtins(state))
+        payload = msgspec.msgpack.encode(state)
         header = _HEADER.pack(len(payload), zlib.crc32(payload))
         self._storage.overwrite(self._fd, header + payload, 0)
 
@@ -126,7 +125,7 @@ def _parse(fd: int) -> State | None:
     if len(payload) != length or zlib.crc32(payload) != crc:
         return None
     try:
-        return msgspec.convert(msgpack.unpackb(payload), State)
-    except (ValueError, msgspec.ValidationError):
+        return msgspec.msgpack.decode(payload, type=State)
+    except msgspec.DecodeError:
         # NULs, for one, have the right crc.
         return None

@@ -52,6 +52,7 @@ class EventLog:
         self._max_content = options.limits.content
         self._flushes_in_call = options.flush_interval == 0 and options.is_writable
         self._make = EntryMaker(options.limits, storage.time_ns, options.max_future)
+        self._kinds = self._make.kinds
         self._put = self._store.buffer.put
         weakref.finalize(self, Store.close_at_exit, self._store)
         _open_logs.add(self)
@@ -90,7 +91,7 @@ class EventLog:
             content, size = check_content(content, self._limits)
         size += EVENT_OVERHEAD
         try:
-            source, tags = self._make.kinds[source, tags]  # type: ignore[index]
+            source, tags = self._kinds[source, tags]  # type: ignore[index]
         except (KeyError, TypeError):
             source, tags = self._make.kind(source, tags)
         if timestamp is None and id is None and fields is None:

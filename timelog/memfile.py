@@ -13,6 +13,7 @@ from typing import NamedTuple
 from timelog.codec import Line
 from timelog.names import SegmentName
 from timelog.span import Span
+from timelog.timestamp import to_text
 
 
 class MemoryFile:
@@ -20,6 +21,8 @@ class MemoryFile:
 
     def __init__(self, span: Span) -> None:
         self.span = span
+        # What the texts of all its timestamps begin with: 2026-11-21T10:15:
+        self.front = to_text(span.start)[:17]
         self.lines: list[Line] = []
         # (arrival number, index): from that index on, arrival numbers count up from there.
         self.starts: list[tuple[int, int]] = []
@@ -42,6 +45,12 @@ class Slice(NamedTuple):
     def of(cls, file: MemoryFile) -> Slice:
         """What ``file`` holds now (the buffer's lock must be held)."""
         return cls(file.span, file.lines, tuple(file.starts), len(file.lines))
+
+    def runs(self, base: int) -> tuple[int, ...]:
+        """The positions of its lines as runs, ``base`` added: position, count, position …"""
+        return tuple(
+            number for arrival, lines in self.stretches() for number in (arrival + base, len(lines))
+        )
 
     def stretches(self) -> Iterator[tuple[int, list[Line]]]:
         """Yield (arrival number of the first, lines) for each unbroken run of arrivals."""

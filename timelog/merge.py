@@ -2,12 +2,13 @@
 
 Parts (blocks and memory files) come with the range of time they lie in. Where a part ends before
 the next begins, its events are sorted and passed on. Where parts overlap, events wait until no
-later part can have an earlier one. Where more wait than ``MOST_WAITING`` bytes, only the first of
-them are kept, and the overlapping parts are read again for the rest: slower, but bounded.
+later part can have an earlier one. Where too many would wait, as in a log whose events arrived in
+no order at all, only their keys are kept and sorted, and the events are read again line by line.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from operator import attrgetter, itemgetter
@@ -15,14 +16,17 @@ from typing import Generic, NamedTuple, TypeVar
 
 from timelog.event import Event
 from timelog.scan import Found
-from timelog.timestamp import to_datetime
+from timelog.timestamp import FIRST, from_datetime, to_datetime
 
+# Bytes of content that may wait; beyond that, so many keys (about 60 bytes each) at a time, and
+# so many events read again for them.
 MOST_WAITING = 8 * 1024 * 1024
+MOST_KEYS = 250_000
+_BATCH = 16_384
 _EVENT_COST = 100
 
 _timestamp = attrgetter("timestamp")
 _key = itemgetter(0, 1)
-_Key = tuple[datetime, int]
 _Item = tuple[datetime, int, Event]
 _Source = TypeVar("_Source")
 
@@ -35,81 +39,156 @@ class Part(NamedTuple, Generic[_Source]):
     source: _Source
 
 
-def merge(
-    parts: Sequence[Part[_Source]], load: Callable[[_Source], Found], *, descending: bool
-) -> Iterator[Event]:
-    """Yield the events of ``parts`` by (timestamp, position); ``load`` gets a part's events.
+class Loader(Generic[_Source]):
+    """How to get at the events of a part: all that match, or those of some lines."""
 
-    A part that overlaps nothing is loaded once. Memory: the largest part and `MOST_WAITING`.
+    def __init__(
+        self,
+        load: Callable[[_Source], Found],
+        lines: Callable[[_Source, list[int]], list[Event]],
+    ) -> None:
+        self.load = load
+        self.lines = lines
+
+
+def merge(
+    parts: Sequence[Part[_Source]], loader: Loader[_Source], *, descending: bool
+) -> Iterator[list[Event]]:
+    """Yield the events of ``parts`` in lists, by (timestamp, position) within and across them.
+
+    A part that overlaps nothing is loaded once. Memory: the largest part, `MOST_WAITING`, and
+    where that is not enough `MOST_KEYS`; the overlapping parts are then loaded once more for each
+    `MOST_KEYS` events they have.
     """
     todo = sorted(parts, key=_by_last if descending else _by_first, reverse=descending)
-    while todo:
-        if len(todo) == 1 or not _overlap(todo[0], todo[1], descending):
-            found = load(todo.pop(0).source)
-            yield from _sorted(found, descending)
-            continue
-        cluster = [todo.pop(0)]
-        edge = cluster[0].first if descending else cluster[0].last
-        while todo and (todo[0].last >= edge if descending else todo[0].first <= edge):
-            edge = min(edge, todo[0].first) if descending else max(edge, todo[0].last)
-            cluster.append(todo.pop(0))
-        yield from _interleave(cluster, load, descending)
+    at = 0
+    while at < len(todo):
+        first = todo[at]
+        edge = first.first if descending else first.last
+        end = at + 1
+        while end < len(todo) and (
+            todo[end].last >= edge if descending else todo[end].first <= edge
+        ):
+            edge = min(edge, todo[end].first) if descending else max(edge, todo[end].last)
+            end += 1
+        if end == at + 1:
+            yield _sorted(loader.load(first.source), descending)
+        else:
+            yield from _interleave(todo[at:end], loader, descending)
+        at = end
 
 
 def _interleave(
-    parts: list[Part[_Source]], load: Callable[[_Source], Found], descending: bool
-) -> Iterator[Event]:
-    """Yield the events of parts that overlap."""
-    floor: _Key | None = None
-    while True:
-        waiting: list[_Item] = []
-        size = 0
-        # Once set, events behind it have been let go and wait for the next round.
-        ceiling: _Key | None = None
-        for part in parts:
-            edge = to_datetime(part.last if descending else part.first)
-            if ceiling is not None and _before(ceiling[0], edge, descending):
-                break
-            ready = _count_before(waiting, edge, descending)
-            if ready:
-                size -= sum(map(_cost, waiting[:ready]))
-                yield from (item[2] for item in waiting[:ready])
-                del waiting[:ready]
-            for item in _items(load(part.source)):
-                key = item[:2]
-                if (floor is None or _before(floor, key, descending)) and (
-                    ceiling is None or not _before(ceiling, key, descending)
-                ):
-                    waiting.append(item)
-                    size += _cost(item)
-            waiting.sort(key=_key, reverse=descending)
-            if size > MOST_WAITING and len(waiting) > 1:
-                del waiting[max(len(waiting) // 2, 1) :]
-                ceiling = waiting[-1][:2]
-                size = sum(map(_cost, waiting))
-        yield from (item[2] for item in waiting)
-        if ceiling is None:
+    parts: list[Part[_Source]], loader: Loader[_Source], descending: bool
+) -> Iterator[list[Event]]:
+    """Yield the events of parts that overlap, letting each wait until nothing earlier can come."""
+    waiting: list[_Item] = []
+    size = 0
+    passed: tuple[datetime, int] | None = None
+    for number, part in enumerate(parts):
+        edge = to_datetime(part.last if descending else part.first)
+        ready = _count_before(waiting, edge, descending)
+        if ready:
+            yield [item[2] for item in waiting[:ready]]
+            passed = waiting[ready - 1][:2]
+            size -= sum(map(_cost, waiting[:ready]))
+            del waiting[:ready]
+        items = list(_items(loader.load(part.source)))
+        waiting += items
+        waiting.sort(key=_key, reverse=descending)
+        size += sum(map(_cost, items))
+        if size > MOST_WAITING and number + 1 < len(parts):
+            del waiting, items
+            yield from _by_keys(parts, loader, descending, passed)
             return
-        floor = ceiling
-        parts = [part for part in parts if not _is_done(part, floor[0], descending)]
+    yield [item[2] for item in waiting]
+
+
+def _by_keys(
+    parts: list[Part[_Source]],
+    loader: Loader[_Source],
+    descending: bool,
+    passed: tuple[datetime, int] | None,
+) -> Iterator[list[Event]]:
+    """Yield the events of parts behind ``passed``, by sorting keys and reading lines again."""
+    sign = -1 if descending else 1
+    floor = None
+    if passed is not None:
+        # Beyond every key of that event, whatever its part and line.
+        key = _pack(from_datetime(passed[0]), passed[1], 0, 0)
+        floor = -key if descending else key | _LOW
+    while True:
+        keys: list[int] = []
+        is_cut = False
+        for number, part in enumerate(parts):
+            if floor is not None and _is_done(part, floor, descending):
+                continue
+            found = loader.load(part.source)
+            for event, position, line in zip(
+                found.events, found.positions(), found.numbers(), strict=True
+            ):
+                key = sign * _pack(from_datetime(event.timestamp), position, number, line)
+                if floor is None or key > floor:
+                    keys.append(key)
+            if len(keys) > 2 * MOST_KEYS:
+                keys.sort()
+                del keys[MOST_KEYS:]
+                is_cut = True
+        keys.sort()
+        is_cut = is_cut or len(keys) > MOST_KEYS
+        del keys[MOST_KEYS:]
+        for at in range(0, len(keys), _BATCH):
+            yield _read_again(keys[at : at + _BATCH], parts, loader)
+        if not is_cut:
+            return
+        floor = keys[-1]
+
+
+def _read_again(
+    keys: list[int], parts: list[Part[_Source]], loader: Loader[_Source]
+) -> list[Event]:
+    """The events of ``keys``, in their order, each part read once."""
+    wanted: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for place, key in enumerate(keys):
+        number, line = divmod(abs(key) & _LOW, 1 << _LINE_BITS)
+        wanted[number].append((line, place))
+    events: list[Event | None] = [None] * len(keys)
+    for number, lines in wanted.items():
+        read = loader.lines(parts[number].source, [line for line, _ in lines])
+        # Shorter only where the block has become damaged since; it is reported then.
+        for (_, place), event in zip(lines, read, strict=False):
+            events[place] = event
+    return [event for event in events if event is not None]
+
+
+# A key is one integer, since a million tuples would be too large: time, position, part, line.
+_LINE_BITS = 32
+_PART_BITS = 32
+_POSITION_BITS = 64
+_LOW = (1 << _PART_BITS + _LINE_BITS) - 1
+
+
+def _pack(us: int, position: int, part: int, line: int) -> int:
+    key = (us - FIRST + 1) << _POSITION_BITS | position
+    return (key << _PART_BITS | part) << _LINE_BITS | line
+
+
+def _is_done(part: Part[_Source], floor: int, descending: bool) -> bool:
+    us = (abs(floor) >> _POSITION_BITS + _PART_BITS + _LINE_BITS) + FIRST - 1
+    return part.first > us if descending else part.last < us
 
 
 def _sorted(found: Found, descending: bool) -> list[Event]:
-    """The events of one part in order. Positions decide only between equal timestamps."""
-    events = found.events
-    positions = found.positions
-    if isinstance(positions, range) or all(map(int.__lt__, positions, positions[1:])):
-        # A stable sort then keeps the order of positions.
-        events.sort(key=_timestamp)
-    else:
-        events = [item[2] for item in sorted(_items(found), key=_key)]
+    """The events of one part in order."""
+    # They come by position, which a stable sort keeps for equal timestamps.
+    events = sorted(found.events, key=_timestamp)
     if descending:
         events.reverse()
     return events
 
 
 def _items(found: Found) -> Iterator[_Item]:
-    return zip(map(_timestamp, found.events), found.positions, found.events, strict=True)
+    return zip(map(_timestamp, found.events), found.positions(), found.events, strict=True)
 
 
 def _count_before(waiting: list[_Item], edge: datetime, descending: bool) -> int:
@@ -117,32 +196,16 @@ def _count_before(waiting: list[_Item], edge: datetime, descending: bool) -> int
     low, high = 0, len(waiting)
     while low < high:
         middle = (low + high) // 2
-        if _before(waiting[middle][0], edge, descending):
+        time = waiting[middle][0]
+        if time > edge if descending else time < edge:
             low = middle + 1
         else:
             high = middle
     return low
 
 
-_Comparable = TypeVar("_Comparable", datetime, tuple[datetime, int])
-
-
-def _before(one: _Comparable, two: _Comparable, descending: bool) -> bool:
-    return one > two if descending else one < two
-
-
 def _cost(item: _Item) -> int:
     return len(item[2].content) + _EVENT_COST
-
-
-def _overlap(one: Part[_Source], two: Part[_Source], descending: bool) -> bool:
-    return two.last >= one.first if descending else two.first <= one.last
-
-
-def _is_done(part: Part[_Source], floor: datetime, descending: bool) -> bool:
-    if descending:
-        return to_datetime(part.first) > floor
-    return to_datetime(part.last) < floor
 
 
 def _by_first(part: Part[_Source]) -> int:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from timelog.span import Span
-from timelog.timestamp import from_datetime, to_datetime
+from timelog.timestamp import DAY, HOUR, MINUTE, from_datetime, to_datetime
 
 CONTROL = ".timelog"
 FORMAT = "format"
@@ -62,7 +62,7 @@ class SegmentName(NamedTuple):
 
 def partition(us: int) -> str:
     """The directory of the day that holds ``us``: ``2026-11-21``."""
-    return to_datetime(us).strftime("%Y-%m-%d").rjust(10, "0")
+    return to_datetime(us).date().isoformat()
 
 
 def parse_partition(name: str) -> Span | None:
@@ -143,12 +143,26 @@ class Layout:
 
 
 def _stamp(us: int) -> str:
-    return to_datetime(us).strftime("%Y%m%dT%H%MZ").rjust(14, "0")
+    minute = us % DAY // MINUTE
+    return f"{_compact(us - us % DAY)}T{minute // 60:02d}{minute % 60:02d}Z"
 
 
 def _unstamp(text: str) -> int | None:
+    """The time of ``20261121T1015Z``; None where there is no such time."""
+    day = _day_of(text[:8])
+    hour, minute = int(text[9:11]), int(text[11:13])
+    return None if day is None or hour > 23 or minute > 59 else day + hour * HOUR + minute * MINUTE
+
+
+# Few days occur again and again, and calendars are slow.
+@lru_cache(maxsize=1024)
+def _compact(day: int) -> str:
+    return partition(day).replace("-", "")
+
+
+@lru_cache(maxsize=1024)
+def _day_of(text: str) -> int | None:
     try:
-        moment = datetime.strptime(text, "%Y%m%dT%H%MZ").replace(tzinfo=UTC)
+        return from_datetime(datetime(int(text[:4]), int(text[4:6]), int(text[6:]), tzinfo=UTC))
     except ValueError:
         return None
-    return from_datetime(moment)

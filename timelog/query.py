@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import closing
-from itertools import islice
+from functools import partial
+from itertools import chain, islice
 from typing import NamedTuple
 
 from timelog import names
@@ -19,7 +20,7 @@ from timelog.event import Event
 from timelog.index import Damage, Index
 from timelog.journal import Block
 from timelog.memfile import Slice
-from timelog.merge import Part, merge
+from timelog.merge import Loader, Part, merge
 from timelog.names import Layout
 from timelog.scan import Explanation, Filter, Found, Scanner
 from timelog.timestamp import DAY
@@ -69,7 +70,7 @@ class Results:
 
     def __iter__(self) -> Iterator[Event]:
         """Yield the events in order. Damaged blocks are withheld and named in ``damage``."""
-        return islice(self._events(self._scanner()), self._limit)
+        return islice(chain.from_iterable(self._batches(self._scanner())), self._limit)
 
     def count(self) -> int:
         """How many events match.
@@ -92,7 +93,7 @@ class Results:
         scanner = self._scanner()
         best: tuple[int, Event] | None = None
         for found in self._found(scanner):
-            for position, event in zip(found.positions, found.events, strict=True):
+            for position, event in zip(found.positions(), found.events, strict=True):
                 if best is None or position < best[0]:
                     best = position, event
         return best[1] if best else None
@@ -116,13 +117,11 @@ class Results:
             salvage=self._salvage,
         )
 
-    def _events(self, scanner: Scanner) -> Iterator[Event]:
-        def load(source: Block | Slice) -> Found:
-            return self._load(scanner, source)
-
+    def _batches(self, scanner: Scanner) -> Iterator[list[Event]]:
+        loader = Loader(partial(self._load, scanner), scanner.lines)
         with closing(scanner):
             for parts in self._days(scanner):
-                yield from merge(parts, load, descending=self._descending)
+                yield from merge(parts, loader, descending=self._descending)
 
     def _found(self, scanner: Scanner) -> Iterator[Found]:
         """What each part holds, in no special order of events."""
@@ -133,7 +132,12 @@ class Results:
 
     def _count(self, scanner: Scanner) -> int:
         if self._limit is not None:
-            return sum(1 for _ in islice(self._events(scanner), self._limit))
+            left = self._limit
+            for batch in self._batches(scanner):
+                left -= min(left, len(batch))
+                if not left:
+                    break
+            return self._limit - left
         total = 0
         with closing(scanner):
             for parts in self._days(scanner):

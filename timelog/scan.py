@@ -10,7 +10,8 @@ import os
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from itertools import compress
+from functools import partial
+from itertools import compress, islice
 from typing import NamedTuple
 
 import msgspec
@@ -125,14 +126,40 @@ class Explanation(msgspec.Struct):
         return "\n".join([*table, f"{'milliseconds':{width}}  {self.milliseconds:>12,.1f}"])
 
 
-class Found(NamedTuple):
-    """Matching events of a block or memory file, with their positions, in no special order."""
+class Found:
+    """Matching events of a block or memory file, in order of position.
 
-    events: list[Event]
-    positions: Sequence[int]
+    Their numbers (which line of the block each is) and positions are worked out when somebody
+    asks: only parts that overlap need them.
+    """
+
+    def __init__(
+        self,
+        events: list[Event],
+        numbers: Callable[[], Sequence[int]],
+        place: Callable[[Sequence[int]], Sequence[int]],
+    ) -> None:
+        self.events = events
+        self.numbers = numbers
+        self._place = place
+
+    def positions(self) -> Sequence[int]:
+        """The position of each event."""
+        return self._place(self.numbers())
+
+    def chosen(self, passed: list[bool]) -> Found:
+        """Those for which ``passed`` says so."""
+        if all(passed):
+            return self
+        numbers = self.numbers
+        return Found(
+            list(compress(self.events, passed)),
+            lambda: list(compress(numbers(), passed)),
+            self._place,
+        )
 
 
-_NOTHING = Found([], ())
+_NOTHING = Found([], tuple, tuple)
 
 
 class Scanner:
@@ -206,80 +233,86 @@ class Scanner:
         if self._is_intact(block, data):
             self.explanation.lines += block.count
             try:
-                events, ordinals = self._candidates(data, block.count)
+                found = self._candidates(block, data)
             except DecodeError as error:
                 # Its crc held: it was written like this.
                 self._damaged(block, f"a line is not an event: {error}")
                 return _NOTHING
         elif self._salvage:
-            events, ordinals = _salvage(data, block.count)
+            found = _salvage(block, data)
         else:
             return _NOTHING
-        self.explanation.decoded += len(events)
-        positions = _positions(block.runs, ordinals)
-        found = self._test(events, positions, not self._filter.covers(block))
+        self.explanation.decoded += len(found.events)
+        for test in self._filter.tests(check_time=not self._filter.covers(block)):
+            found = found.chosen([bool(test(event)) for event in found.events])
         if block.runs[-2] + block.runs[-1] > self._position:
-            seen = [position < self._position for position in found.positions]
-            found = Found(list(compress(found.events, seen)), list(compress(found.positions, seen)))
+            found = found.chosen([position < self._position for position in found.positions()])
         return found
 
-    def memory(self, file: Slice, first: int) -> Found:
-        """The matching events of a memory file; ``first`` is the position of its first arrival."""
+    def memory(self, file: Slice, base: int) -> Found:
+        """The matching events of a memory file; positions are arrival numbers plus ``base``."""
         asked = self._filter
         low = to_text(asked.start) if asked.start is not None else ""
         high = to_text(asked.end) if asked.end is not None else "~"
-        events, positions = [], []
+        events, numbers = [], []
         matches = asked.pattern.matches if asked.pattern else None
-        for arrival, lines in file.stretches():
-            self.explanation.in_memory += len(lines)
-            for at, line in enumerate(lines, first + arrival):
-                if (
-                    low <= line.timestamp < high
-                    and (not asked.by_source or line.source in asked.sources)
-                    and asked.tags.issubset(line.tags)
-                    and (matches is None or matches(line.content))
-                ):
-                    event = to_event(line)
-                    if asked.where is None or asked.where(event):
-                        events.append(event)
-                        positions.append(at)
-        return Found(events, positions)
+        self.explanation.in_memory += file.length
+        for number, line in enumerate(islice(file.lines, file.length)):
+            if (
+                low <= line.timestamp < high
+                and (not asked.by_source or line.source in asked.sources)
+                and asked.tags.issubset(line.tags)
+                and (matches is None or matches(line.content))
+            ):
+                event = to_event(line)
+                if asked.where is None or asked.where(event):
+                    events.append(event)
+                    numbers.append(number)
+        runs = file.runs(base)
+        return Found(events, lambda: numbers, lambda numbers: list(_spread(runs, numbers)))
+
+    def lines(self, source: Block | Slice, numbers: list[int]) -> list[Event]:
+        """The events of the lines with these numbers; none where the block is damaged by now."""
+        if isinstance(source, Slice):
+            return [to_event(source.lines[number]) for number in numbers]
+        data = self._read(source)
+        if data is None:
+            return []
+        lines = data.split(b"\n")
+        if not self._is_intact(source, data):
+            return [decode_line(lines[number]) for number in numbers] if self._salvage else []
+        return decode_lines(b"\n".join([lines[number] for number in numbers]))
 
     # -- inside ---------------------------------------------------------------------------
 
-    def _test(self, events: list[Event], positions: Sequence[int], check_time: bool) -> Found:
-        for test in self._filter.tests(check_time=check_time):
-            passed = [bool(test(event)) for event in events]
-            if not all(passed):
-                events = list(compress(events, passed))
-                positions = list(compress(positions, passed))
-        return Found(events, positions)
-
-    def _candidates(self, data: bytes, count: int) -> tuple[list[Event], Sequence[int]]:
-        """Decode the lines that may match; with the number of each line in the block."""
+    def _candidates(self, block: Block, data: bytes) -> Found:
+        """Decode the lines that may match."""
         if self._needles:
             hits, needle = min((data.count(needle), needle) for needle in self._needles)
             if not hits:
                 self.explanation.blocks_by_text += 1
-                return [], ()
-            if hits * _DENSE < count:
-                lines, ordinals = self._lines_with(data, needle)
-                return decode_lines(b"".join(lines)), ordinals
-        return decode_lines(data), range(count)
+                return _NOTHING
+            if hits * _DENSE < block.count:
+                starts, lines = self._lines_with(data, needle)
+                return Found(
+                    decode_lines(b"".join(lines)),
+                    lambda: _line_numbers(data, starts),
+                    partial(_positions, block),
+                )
+        return Found(decode_lines(data), lambda: range(block.count), partial(_positions, block))
 
-    def _lines_with(self, data: bytes, needle: bytes) -> tuple[list[bytes], list[int]]:
-        lines, ordinals = [], []
-        ordinal = end = 0
+    def _lines_with(self, data: bytes, needle: bytes) -> tuple[list[int], list[bytes]]:
+        """The lines that contain all needles, found by the rarest; with where they start."""
+        starts, lines = [], []
+        end = 0
         while (hit := data.find(needle, end)) >= 0:
             start = data.rfind(b"\n", end, hit) + 1 or end
-            ordinal += data.count(b"\n", end, start)
             end = data.find(b"\n", hit) + 1
             line = data[start:end]
             if all(other in line for other in self._needles):
+                starts.append(start)
                 lines.append(line)
-                ordinals.append(ordinal)
-            ordinal += 1
-        return lines, ordinals
+        return starts, lines
 
     def _read(self, block: Block) -> bytes | None:
         """The bytes where a block should be, as many as there are; None where that fails."""
@@ -315,31 +348,46 @@ class Scanner:
             self._damage.append(damage)
 
 
-def _positions(runs: tuple[int, ...], ordinals: Sequence[int]) -> Sequence[int]:
-    """The position of each line, from the block's runs and the lines' numbers in the block."""
-    if len(runs) == 2:
-        if isinstance(ordinals, range):
-            return range(runs[0], runs[0] + len(ordinals))
-        return [runs[0] + ordinal for ordinal in ordinals]
-    return list(_spread(runs, ordinals))
+def _line_numbers(data: bytes, starts: list[int]) -> list[int]:
+    """The number of each line in a block, from where it starts."""
+    numbers = []
+    number = at = 0
+    for start in starts:
+        number += data.count(b"\n", at, start)
+        at = start
+        numbers.append(number)
+    return numbers
 
 
-def _spread(runs: tuple[int, ...], ordinals: Sequence[int]) -> Iterator[int]:
+def _positions(block: Block, numbers: Sequence[int]) -> Sequence[int]:
+    """The positions of the lines with these numbers."""
+    first = block.runs[0]
+    if len(block.runs) == 2:
+        return [first + number for number in numbers]
+    return list(_spread(block.runs, numbers))
+
+
+def _spread(runs: tuple[int, ...], numbers: Sequence[int]) -> Iterator[int]:
     at = passed = 0
-    for ordinal in ordinals:
-        while ordinal >= passed + runs[at + 1]:
+    for number in numbers:
+        while number >= passed + runs[at + 1]:
             passed += runs[at + 1]
             at += 2
-        yield runs[at] + ordinal - passed
+        yield runs[at] + number - passed
 
 
-def _salvage(data: bytes, count: int) -> tuple[list[Event], list[int]]:
+def _salvage(block: Block, data: bytes) -> Found:
     """Decode what parses, line by line; where lines were split, the last positions repeat."""
-    events, ordinals = [], []
-    for ordinal, line in enumerate(data.split(b"\n")):
+    events, numbers = [], []
+    for number, line in enumerate(data.split(b"\n")):
         try:
             events.append(decode_line(line))
         except (DecodeError, UnicodeDecodeError):
             continue
-        ordinals.append(min(ordinal, count - 1))
-    return events, ordinals
+        numbers.append(number)
+    last = block.count - 1
+    return Found(
+        events,
+        lambda: numbers,
+        lambda numbers: _positions(block, [min(number, last) for number in numbers]),
+    )

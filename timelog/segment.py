@@ -25,9 +25,11 @@ class Segment:
 
     __slots__ = ("blocks", "created", "fenced", "name", "path")
 
-    def __init__(self, name: SegmentName, created: int, fenced: bool = False) -> None:
+    def __init__(
+        self, name: SegmentName, created: int, fenced: bool = False, path: str = ""
+    ) -> None:
         self.name = name
-        self.path = name.path
+        self.path = path or name.path
         self.created = created
         self.fenced = fenced
         self.blocks: list[Block] = []

@@ -14,25 +14,32 @@ from collections.abc import Iterator
 
 # The counter's last 12 bits, ready as text: an id then costs one concatenation.
 _LOW = tuple(f"{n:03x}" for n in range(4096))
-_HIGH_BITS = 36
+_COUNTER_BITS = 36
 
 
 class Uuid7:
-    """A source of ids. ``prefix`` and ``suffixes`` are read by the buffer's inner loop."""
+    """A source of ids, in two parts so that the buffer's inner loop only joins them."""
 
     def __init__(self) -> None:
         source = random.SystemRandom()
         self._random = f"7{source.getrandbits(12):03x}-{0x8000 | source.getrandbits(14):04x}"
-        self._high = source.getrandbits(_HIGH_BITS - 1)
-        self.prefix = ""
-        self.suffixes: Iterator[str] = iter(())
+        self._counter = source.getrandbits(_COUNTER_BITS - 1)
+        self._era = -1
+        self._front = ""
 
-    def start(self, ms: int) -> None:
-        """Make the next 4,096 ids carry the millisecond ``ms`` (before 1970: zero)."""
-        self._high = (self._high + 1) % (1 << _HIGH_BITS)
-        time = f"{max(ms, 0):012x}"
-        self.prefix = f"{time[:8]}-{time[8:]}-{self._random}-{self._high:09x}"
-        self.suffixes = iter(_LOW)
+    def start(self, ms: int) -> tuple[str, Iterator[str]]:
+        """Return the front, and one by one the ends, of 4,096 ids.
+
+        They carry the millisecond ``ms`` (before 1970: zero).
+        """
+        ms = max(ms, 0)
+        # The first eight digits last for 65 seconds.
+        if ms >> 16 != self._era:
+            self._era = ms >> 16
+            self._front = f"{self._era:08x}"
+        self._counter = (self._counter + 1) % (1 << _COUNTER_BITS)
+        front = f"{self._front}-{ms & 0xFFFF:04x}-{self._random}-{self._counter:09x}"
+        return front, iter(_LOW)
 
 
 def milliseconds(id: str) -> int | None:

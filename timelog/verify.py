@@ -167,8 +167,16 @@ class _Verifier:
                 info = file.stat(follow_symlinks=False)
                 if names.parse_segment(path) is None or not stat.S_ISREG(info.st_mode):
                     self._foreign.append(path)
-                elif path not in known and self._index.segment(path) is None and info.st_size:
+                elif path not in known and not self._is_committed(path) and info.st_size:
                     self._torn.append(Damage(path, 0, info.st_size, "not committed, never served"))
+
+    def _is_committed(self, path: str) -> bool:
+        """Whether a flush since the check began named the segment."""
+        try:
+            return self._index.segment(path) is not None
+        except DamagedError:
+            # Of a day whose index is damaged nothing can be said; that is reported.
+            return True
 
 
 def _entries(directory: os.PathLike[str]) -> list[os.DirEntry[str]]:
@@ -181,6 +189,9 @@ def _deep_problems(block: Block, data: bytes) -> Iterator[str]:
         events = decode_lines(data)
     except (DecodeError, UnicodeDecodeError) as error:
         yield f"a line is not an event: {error}"
+        return
+    if not events:
+        yield "there are no events in it"
         return
     times = [from_datetime(event.timestamp) for event in events]
     checks: list[tuple[str, Callable[[], bool]]] = [
