@@ -171,7 +171,7 @@ def test_a_whole_day_that_is_not_the_one_named_is_refused() -> None:
 
 
 def test_a_root_is_no_day_and_a_day_no_root() -> None:
-    with pytest.raises((DamagedError, msgspec.ValidationError)):
+    with pytest.raises(DamagedError):
         parse_root(small_day())
 
 

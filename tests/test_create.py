@@ -79,19 +79,45 @@ def test_parents_are_made(tmp_path: Path) -> None:
     assert create(layout) == log_id(layout)
 
 
+class Recorder(FaultyStorage):
+    """Notes the directories that were synced."""
+
+    def __init__(self, at: int = 0, fault: str = "kill") -> None:
+        super().__init__(at, fault)
+        self.synced: set[Path] = set()
+
+    def sync_directory(self, path: Path) -> None:
+        super().sync_directory(path)
+        self.synced.add(path)
+
+
+def made(layout: Layout) -> list[Path]:
+    """The directories that a log in a new directory needs."""
+    return [layout.root.parent, layout.root, layout.control, layout.journals, layout.quarantine]
+
+
 def test_every_directory_that_was_made_survives_a_power_cut(tmp_path: Path) -> None:
     """The name of each is synced in the directory above it."""
-    synced: set[Path] = set()
+    layout = Layout(tmp_path / "a" / "log")
+    storage = Recorder()
+    create(layout, storage)
+    assert {path.parent for path in made(layout)} <= storage.synced
 
-    class Recorder(Storage):
-        def sync_directory(self, path: Path) -> None:
-            synced.add(path)
-            super().sync_directory(path)
 
-    layout = Layout(tmp_path / "a" / "b" / "log")
-    create(layout, Recorder())
-    made = [tmp_path / "a", tmp_path / "a" / "b", layout.root, layout.control, layout.journals]
-    assert {path.parent for path in made} <= synced
+@pytest.mark.parametrize("fault", ["kill", "EIO"])
+def test_what_a_first_try_made_but_did_not_sync_the_next_one_syncs(
+    tmp_path: Path, fault: str
+) -> None:
+    for at in range(1, 20):
+        layout = Layout(tmp_path / str(at) / "log")
+        first, second = Recorder(at, fault), Recorder()
+        try:
+            create(layout, first)
+        except (Killed, StorageError):
+            pass
+        create(layout, second)
+        _, *needed = made(layout)
+        assert {path.parent for path in needed} <= first.synced | second.synced, at
 
 
 def test_an_empty_directory_becomes_a_log(layout: Layout) -> None:

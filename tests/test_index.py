@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from timelog import index as module
 from timelog.create import create_log
+from timelog.damage import Damage
 from timelog.errors import DamagedError, NotALogError
-from timelog.index import Damage, Index, Place
+from timelog.index import Index, Place
 from timelog.journal import Begin, Block, Commit, Record, pack
 from timelog.lock import Mark, State, StoreLock
 from timelog.names import Layout, SegmentName

@@ -62,7 +62,7 @@ def test_a_reader_never_sees_half_a_flush(path: Path) -> None:
 import sys, timelog
 with timelog.open(sys.argv[1], flush_interval=3600) as log:
     for n in range(300):
-        log.append_many([{"content": str(n), "timestamp": 0}, {"content": str(n), "timestamp": 999}])
+        log.append_many({"content": str(n), "timestamp": time} for time in (0, 999))
         log.flush()
 """
     with timelog.open(path):

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from tests.test_pattern import ALPHABET, patterns
 from timelog.codec import Line, encode_lines
+from timelog.damage import Damage
 from timelog.event import Event
-from timelog.index import Damage, Index
+from timelog.index import Index
 from timelog.journal import Block
 from timelog.memfile import Slice
 from timelog.names import Layout, SegmentName

@@ -203,7 +203,7 @@ def test_a_damaged_journal_record_is_named_and_so_are_the_positions(log: timelog
     text = str(report)
     assert "0000000001.journal" in text
     assert "no positions 0 to 7" in text
-    gaps = {damage.file for damage in report.damage if "belong to no block" in damage.reason}
+    gaps = {damage.file for damage in report.damage if "belongs to no block" in damage.reason}
     assert gaps == {name(log, path) for path in segments(log)}
     assert report.events == 16
 
@@ -267,8 +267,28 @@ def test_a_file_that_no_commit_named_is_unfinished_unless_it_is_empty(
         assert (torn.file, torn.offset, torn.length) == (name(log, other), 0, 4)
 
 
+def test_the_last_record_cannot_be_torn_where_nobody_was_cut_off(log: timelog.EventLog) -> None:
+    """One flipped bit in its length makes it look short: that is damage, and is said."""
+    journal = log.path / ".timelog" / "journal" / "0000000001.journal"
+    start = journal.read_bytes().rindex(b"tlJ1")
+    flip(journal, start + 14)
+    report = fresh(log)
+    [damage] = [damage for damage in report.damage if damage.file.endswith(".journal")]
+    assert (damage.offset, report.torn) == (start, report.torn)
+    # It is still said when others have gone on writing, and after a checkpoint.
+    log.close()
+    for n in range(70):
+        with timelog.open(log.path) as writer:
+            assert writer.health().status == "critical"
+            writer.append(str(n))
+    assert (log.path / ".timelog" / "index" / "root").exists()
+    assert damage in fresh(log).damage
+
+
 def test_a_torn_journal_is_named(log: timelog.EventLog) -> None:
     journal = log.path / ".timelog" / "journal" / "0000000001.journal"
+    # As a power cut leaves it: the lock file knows another boot, or none.
+    (log.path / ".timelog" / "lock").write_bytes(b"")
     size = journal.stat().st_size
     with journal.open("ab") as file:
         file.write(journal.read_bytes()[:10] + b"\0" * 20)

@@ -144,8 +144,8 @@ class Buffer:
         with self._lock:
             self._check()
             self._began()
-            while self._size + size > self._max_size:
-                self._wait(block)
+            if self._size + size > self._max_size:
+                self._wait(self._max_size - size, block)
             if self._size + size > self._grow_at:
                 self._grow(block)
             now = self._time_ns() // 1000
@@ -282,8 +282,8 @@ class Buffer:
         """React to the buffer's size: wake the flusher, warn, or wait. The lock must be held."""
         self._check()
         self._wake()
-        while self._size > self._max_size:
-            self._wait(block)
+        if self._size > self._max_size:
+            self._wait(self._max_size, block)
         while self._level < len(self._levels) and self._size > self._levels[self._level][0]:
             self._warn(self._levels[self._level][1])
             self._level += 1
@@ -309,9 +309,12 @@ class Buffer:
         below = self._level < len(self._levels)
         self._grow_at = self._levels[self._level][0] if below else self._max_size
 
-    def _wait(self, block: bool) -> None:
+    def _wait(self, most: int, block: bool) -> None:
+        """Wait until flushes have left at most ``most`` bytes. The lock must be held."""
         self._wake()
-        if not block or not self._room.wait(WAIT_FOR_ROOM):
+        if not block or not self._room.wait_for(
+            lambda: self._size <= most or self._refuse is not None, WAIT_FOR_ROOM
+        ):
             raise BufferFull(
                 f"the buffer holds {self._size} of {self._max_size} bytes and could not be "
                 "flushed in time; see health(), or open the log with a larger max_buffer"

@@ -16,7 +16,8 @@ from typing import TypeVar
 
 import msgspec
 
-from timelog.errors import DamagedError, VersionError
+from timelog.damage import Damage
+from timelog.errors import DamagedError
 from timelog.journal import Block
 from timelog.names import SegmentName, parse_segment
 from timelog.segment import FileIndex, Segment
@@ -54,6 +55,8 @@ class Root(msgspec.Struct, frozen=True):
     days: tuple[DaySummary, ...]
     # (first, last) positions whose commits were damaged in the journal.
     missing: tuple[tuple[int, int], ...] = ()
+    # Damage that was met in journal files, which do not last.
+    damage: tuple[Damage, ...] = ()
     # How many commits power cuts took from the log, by permission of sync="off".
     lost: int = 0
 
@@ -152,8 +155,7 @@ def _parse(data: bytes, kind: type[_Payload], file: str) -> _Payload:
             try:
                 return msgspec.msgpack.decode(payload, type=kind)
             except msgspec.DecodeError as error:
-                raise VersionError(
-                    f"{file} has something that this release does not know ({error}); open the "
-                    "log with a newer release of timelog"
+                raise DamagedError(
+                    f"{file} does not hold what its name says ({error}); run verify"
                 ) from None
     raise DamagedError(f"{file} is damaged: its crc does not hold; run verify")

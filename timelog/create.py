@@ -80,6 +80,9 @@ def _create(layout: Layout, storage: Storage) -> str:
     begin = Begin(id, 1, 0, storage.time_ns() // 1000, 0)
     first = layout.journal(1)
     storage.replace(first, pack(begin, 0), layout.temporary / first.name)
+    # Here too, since an attempt that was cut off may have made them.
+    storage.sync_directory(layout.root)
+    storage.sync_directory(layout.root.parent)
     # Last, since it says that the rest is there.
     text = msgspec.json.encode(_Format("timelog", VERSION, id)) + b"\n"
     storage.replace(layout.format, text, layout.temporary / names.FORMAT)

@@ -136,4 +136,6 @@ def in_words(error: OSError) -> str:
 
 def storage_error(doing: str, error: OSError) -> StorageError:
     """Wrap ``error`` as a `StorageError` that says what was being done."""
+    if isinstance(error, StorageError):
+        return error
     return StorageError(error.errno, f"{doing}: {in_words(error)}")

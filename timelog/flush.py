@@ -9,6 +9,7 @@ wrong after the mark just leaves it there, and the batch stays in memory under i
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import threading
@@ -288,7 +289,7 @@ class Flusher:
                     size += len(text.data)
                 if os.fstat(fd).st_size != size:
                     raise StorageError(
-                        None, f"{path} was changed by somebody else while it was written"
+                        errno.EIO, f"{path} was changed by somebody else while it was written"
                     )
                 if durable:
                     storage.sync(fd)
@@ -304,7 +305,7 @@ class Flusher:
         fd = self._storage.open_append(path)
         try:
             if os.fstat(fd).st_size != place.offset:
-                raise StorageError(None, f"{path} was changed by somebody else")
+                raise StorageError(errno.EIO, f"{path} was changed by somebody else")
             self._storage.write(fd, record)
             if durable:
                 self._storage.sync(fd)

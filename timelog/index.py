@@ -17,10 +17,11 @@ from typing import NamedTuple
 from sortedcontainers import SortedDict
 
 from timelog import checkpoint
+from timelog.damage import Damage
 from timelog.day import Day, segment_name
 from timelog.errors import DamagedError, NotALogError
 from timelog.journal import Bad, Begin, Block, Commit, Entry, read
-from timelog.lock import read_mark
+from timelog.lock import read_mark, read_state
 from timelog.names import Layout, SegmentName
 from timelog.segment import FileIndex, Segment
 from timelog.storage import Storage, read_at, read_file, reading
@@ -33,18 +34,6 @@ MOST_LOADED = 100_000
 # A retry must find its own batch, so the last batch of this many writers is remembered.
 MOST_WRITERS = 1_000
 _TRIES = 100
-
-
-class Damage(NamedTuple):
-    """A stretch of a file that is not what was written."""
-
-    file: str
-    offset: int
-    length: int
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.file}: {self.length} bytes at {self.offset}: {self.reason}"
 
 
 class Totals(NamedTuple):
@@ -106,7 +95,7 @@ class Index:
         self.unsynced: set[str] = set()
         self.since_checkpoint = 0
         self.bad_tail: Bad | None = None
-        self.damage: list[Damage] = []
+        self.damage = list(root.damage)
         self._recent.clear()
 
     # -- reading the disk -----------------------------------------------------------------
@@ -158,12 +147,19 @@ class Index:
             mark = read_mark(self._layout.lock, self._boot)
             until = Place(mark.journal, mark.offset) if mark else None
         stop = until is not None and until.journal <= self.place.journal
-        end = self.place.offset + len(data)
+        start = self.place.offset
+        end = start + len(data)
         if until is not None and stop:
             end = min(end, until.offset)
         if following:
             end = min(end, following[0].valid)
         self._read_records(data[: max(end - self.place.offset, 0)], final=following is not None)
+        if self.bad_tail is not None and self.bad_tail.torn and self._nothing_is_unfinished():
+            if self._read_journal() != data[self.place.offset - start :]:
+                # Somebody was just writing it.
+                return True
+            self.bad_tail = self.bad_tail._replace(torn=False)
+            self._damaged_journal(self.bad_tail)
         if following is None or stop:
             return False
         begin, offset = following
@@ -171,6 +167,11 @@ class Index:
             self._damaged_journal(Bad(end, begin.valid, torn=False))
         self._begin(begin, offset)
         return True
+
+    def _nothing_is_unfinished(self) -> bool:
+        """Whether no process of this boot was cut off while it wrote: then nothing can be torn."""
+        state = read_state(self._layout.lock)
+        return state is not None and state.boot == self._boot and state.busy is None
 
     def _read_records(self, data: bytes, *, final: bool) -> None:
         bad: Bad | None = None

@@ -104,13 +104,19 @@ def read_mark(path: Path, boot: str) -> Mark | None:
 
     A mark of an earlier boot says nothing about this one's page cache and is left out.
     """
+    state = read_state(path)
+    return state.busy if state is not None and state.boot == boot else None
+
+
+def read_state(path: Path) -> State | None:
+    """What the lock file says, read without the lock; None where it is absent or unreadable."""
     try:
         with reading(path) as fd:
             # A writer may be in the middle of changing it; that takes it microseconds.
             for _ in range(_RETRIES):
                 state = _parse(fd)
                 if state is not None:
-                    return state.busy if state.boot == boot else None
+                    return state
     except FileNotFoundError:
         pass
     return None

@@ -34,7 +34,7 @@ from timelog.query import Results
 from timelog.scan import Filter
 from timelog.storage import Storage
 from timelog.store import Store
-from timelog.timestamp import Time, to_us
+from timelog.timestamp import END, Time, to_us
 from timelog.uuid7 import milliseconds
 from timelog.verify import Verification, verify
 
@@ -244,7 +244,7 @@ class EventLog:
         """
         check_id(id, self._limits)
         ms = milliseconds(id)
-        if ms is not None and start is None and end is None:
+        if ms is not None and ms * 1000 < END and start is None and end is None:
             near = self.search(ms / 1000, (ms + 1) / 1000, where=lambda event: event.id == id)
             found = near.first_arrived()
             if found is not None:

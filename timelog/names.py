@@ -62,7 +62,7 @@ class SegmentName(NamedTuple):
 
 def partition(us: int) -> str:
     """The directory of the day that holds ``us``: ``2026-11-21``."""
-    return to_datetime(us).date().isoformat()
+    return _partition(us - us % DAY)
 
 
 def parse_partition(name: str) -> Span | None:
@@ -155,6 +155,11 @@ def _unstamp(text: str) -> int | None:
 
 
 # Few days occur again and again, and calendars are slow.
+@lru_cache(maxsize=1024)
+def _partition(day: int) -> str:
+    return to_datetime(day).date().isoformat()
+
+
 @lru_cache(maxsize=1024)
 def _compact(day: int) -> str:
     return partition(day).replace("-", "")

@@ -15,9 +15,10 @@ from itertools import chain, islice
 from typing import NamedTuple
 
 from timelog import names
+from timelog.damage import Damage
 from timelog.errors import DamagedError
 from timelog.event import Event
-from timelog.index import Damage, Index
+from timelog.index import Index
 from timelog.journal import Block
 from timelog.memfile import Slice
 from timelog.merge import Loader, Part, merge

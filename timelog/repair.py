@@ -53,8 +53,11 @@ class Repairer:
         elif boot_changed:
             self._check_tails()
         self._index.refresh(until=None)
-        if self._index.bad_tail is not None:
-            begin_journal(self._layout, self._storage, self._index)
+        tail = self._index.bad_tail
+        if tail is not None:
+            # What was torn is nothing; what is damaged stays in sight.
+            end = self._index.place if tail.torn else Place(self._index.place.journal, tail.end)
+            begin_journal(self._layout, self._storage, self._index, valid=end)
             self._index.refresh(until=None)
         if boot_changed or (state is not None and state.busy is not None):
             self._lock.write(State(self._boot))

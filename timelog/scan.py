@@ -17,8 +17,9 @@ from typing import NamedTuple
 import msgspec
 
 from timelog.codec import DecodeError, decode_line, decode_lines, json_text, to_event
+from timelog.damage import Damage
 from timelog.event import Event
-from timelog.index import Damage, Index
+from timelog.index import Index
 from timelog.journal import Block
 from timelog.memfile import Slice
 from timelog.names import Layout
@@ -189,6 +190,7 @@ class Scanner:
         self._fd = -1
         self._began = time.perf_counter()
         self._damage = damage
+        self._noted: set[Damage] = set()
         self.explanation = Explanation(needles=tuple(needle.decode() for needle in self._needles))
 
     def close(self) -> None:
@@ -338,12 +340,14 @@ class Scanner:
 
     def _damaged(self, block: Block, reason: str) -> None:
         damage = Damage(block.path, block.offset, block.length, reason)
-        self.explanation.damaged += 1
         self.note(damage)
 
     def note(self, damage: Damage) -> None:
         """Report damage, once, to the search and to the log."""
         self._index.found_damage(damage)
+        if damage not in self._noted:
+            self._noted.add(damage)
+            self.explanation.damaged += 1
         if damage not in self._damage:
             self._damage.append(damage)
 

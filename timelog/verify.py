@@ -17,8 +17,9 @@ import msgspec
 
 from timelog import names
 from timelog.codec import DecodeError, decode_lines
+from timelog.damage import Damage
 from timelog.errors import DamagedError
-from timelog.index import Damage, Index
+from timelog.index import Index
 from timelog.journal import Block
 from timelog.names import Layout
 from timelog.storage import read_at, reading
@@ -87,11 +88,12 @@ class _Verifier:
                 Damage(f"{names.CONTROL}/{names.JOURNAL}", 0, 0, f"no positions {first} to {last}")
                 for first, last in index.missing
             )
-            if index.bad_tail is not None:
+            if index.bad_tail is not None and index.bad_tail.torn:
                 tail = index.bad_tail
                 name = f"{names.CONTROL}/{names.JOURNAL}/{names.journal(index.place.journal)}"
-                torn = Damage(name, tail.start, tail.end - tail.start, "an unfinished record")
-                (self._torn if tail.torn else self._damage).append(torn)
+                self._torn.append(
+                    Damage(name, tail.start, tail.end - tail.start, "an unfinished record")
+                )
             position = index.position
         known: set[str] = set()
         for day in index.between(None, None):
@@ -121,7 +123,8 @@ class _Verifier:
             with reading(self._layout.segment(path)) as fd:
                 for block in blocks:
                     if block.offset != end:
-                        self._bad(block, f"the bytes from {end} on belong to no block")
+                        gap = Damage(path, end, block.offset - end, "belongs to no block")
+                        self._damage.append(gap)
                     end = block.end
                     self._block(block, read_at(fd, block.offset, block.length))
                 self._tail(path, end, os.fstat(fd).st_size)
