@@ -16,6 +16,7 @@ from timelog.checkpoint import (
     parse_day,
     parse_root,
 )
+from timelog.damage import Damage
 from timelog.errors import DamagedError
 from timelog.journal import Block
 from timelog.names import SegmentName
@@ -48,6 +49,7 @@ roots = st.builds(
     st.dictionaries(texts, numbers, max_size=3),
     st.lists(summaries, max_size=3).map(tuple),
     st.lists(st.tuples(numbers, numbers), max_size=3).map(tuple),
+    st.lists(st.builds(Damage, texts, numbers, numbers, texts), max_size=3).map(tuple),
     numbers,
 )
 
