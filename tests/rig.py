@@ -85,8 +85,10 @@ def _counted(name: str) -> Callable[..., object]:
 
     def call(self: FaultyStorage, *args: object) -> object:
         if self._before(name):
-            fd, data, *rest = args
-            plain(self, fd, bytes(data)[: len(data) // 2], *rest)  # type: ignore[arg-type,call-overload]
+            fd, *rest = args
+            offset = [rest.pop()] if name == "overwrite" else []
+            data = b"".join(rest)  # type: ignore[arg-type]
+            plain(self, fd, data[: len(data) // 2], *offset)
             raise Killed
         return plain(self, *args)
 

@@ -172,7 +172,7 @@ def test_each_event_is_in_the_file_of_its_minute_in_order_of_arrival(
             flushed += contents(batch.files)
             buffer.release(batch.number)
     assert flushed + contents(buffer.view()) == [str(n) for n in range(len(steps))]
-    assert buffer.arrived == len(steps)
+    assert buffer.arrivals() == len(steps)
 
 
 def test_began_is_called_for_each_new_memory_file(
@@ -366,7 +366,7 @@ def test_eight_threads_lose_nothing_while_batches_are_taken(make: Callable[..., 
         assert batch.first_arrival == position
         assert arrivals(batch) == [(position, batch.events)]
         position += batch.events
-    assert position == buffer.arrived == threads * each
+    assert position == buffer.arrivals() == threads * each
     assert buffer.size == 0
     got = [content for batch in batches for content in contents(batch.files)]
     for thread in range(threads):
@@ -514,7 +514,7 @@ def test_a_refused_event_is_not_taken_and_refusing_can_be_taken_back(
 
 
 def test_an_eighth_wakes_the_flusher_half_warns_nine_tenths_are_critical(
-    make: Callable[..., Buffer], calls: Calls, caplog: pytest.LogCaptureFixture
+    make: Callable[..., Buffer], calls: Calls
 ) -> None:
     buffer = make(8000)
     put(buffer)
@@ -522,28 +522,25 @@ def test_an_eighth_wakes_the_flusher_half_warns_nine_tenths_are_critical(
     said: list[tuple[int, str]] = []
     woken: list[int] = []
     for n in range(1, 80):
-        before, wakes = len(caplog.records), calls.woken
+        wakes = calls.woken
         put(buffer)
-        said += [(n, record.levelname) for record in caplog.records[before:]]
+        said += [(n, logging.getLevelName(level)) for level, _ in buffer.take_warnings()]
         if calls.woken > wakes:
             woken.append(n)
     assert said == [(41, "WARNING"), (73, "CRITICAL")]
     assert woken == [11, 41, 73]
 
 
-def test_nothing_is_said_while_no_flush_is_late(
-    make: Callable[..., Buffer], calls: Calls, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_nothing_is_said_while_no_flush_is_late(make: Callable[..., Buffer], calls: Calls) -> None:
     buffer = make(8000)
     for _ in range(80):
         put(buffer)
-    assert caplog.records == []
+    assert buffer.take_warnings() == []
     assert calls.woken == 3
 
 
-def fill_and_flush(buffer: Buffer, caplog: pytest.LogCaptureFixture) -> list[int]:
+def fill_and_flush(buffer: Buffer) -> list[int]:
     """Fill the buffer while a flush is under way; what was said meanwhile."""
-    caplog.clear()
     for _ in range(2):
         put(buffer)
         batch = buffer.freeze()
@@ -552,36 +549,36 @@ def fill_and_flush(buffer: Buffer, caplog: pytest.LogCaptureFixture) -> list[int
             put(buffer)
         buffer.release(batch.number)
     assert buffer.size == 0
-    return [record.levelno for record in caplog.records]
+    return [level for level, _ in buffer.take_warnings()]
 
 
 def test_a_level_is_told_again_only_after_a_minute(
-    make: Callable[..., Buffer], clock: Clock, caplog: pytest.LogCaptureFixture
+    make: Callable[..., Buffer], clock: Clock
 ) -> None:
     buffer = make(8000)
     both = [logging.WARNING, logging.CRITICAL]
-    assert fill_and_flush(buffer, caplog) == both
+    assert fill_and_flush(buffer) == both
     clock.seconds += 59
-    assert fill_and_flush(buffer, caplog) == []
+    assert fill_and_flush(buffer) == []
     clock.seconds += 2
-    assert fill_and_flush(buffer, caplog) == both
+    assert fill_and_flush(buffer) == both
 
 
 def test_a_release_that_leaves_much_does_not_warn_again(
-    make: Callable[..., Buffer], clock: Clock, caplog: pytest.LogCaptureFixture
+    make: Callable[..., Buffer], clock: Clock
 ) -> None:
     buffer = make(8000)
     put(buffer)
     batch = buffer.freeze()
     for _ in range(60):
         put(buffer)
-    assert len(caplog.records) == 1
+    assert len(buffer.take_warnings()) == 1
     clock.seconds += 100
     assert batch is not None
     buffer.release(batch.number)
     buffer.freeze()
     put(buffer)
-    assert len(caplog.records) == 1
+    assert buffer.take_warnings() == []
 
 
 def test_the_overhead_is_about_what_an_event_costs() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from itertools import pairwise
+from typing import NamedTuple
 
 import pytest
 from hypothesis import example, given
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 from timelog import encode as module
 from timelog.buffer import Batch
 from timelog.codec import Line, decode_lines
-from timelog.encode import DAY_FILE_SPANS, Prepared, Text, place_texts, prepare
+from timelog.encode import DAY_FILE_SPANS, encode, sort_out
+from timelog.journal import Block
 from timelog.memfile import MemoryFile, Slice
 from timelog.segment import MOST_NAMES
 from timelog.span import Span
@@ -22,6 +24,28 @@ START = 20_000 * DAY
 FIRST_ARRIVAL = 1000
 
 Item = tuple[int, str, tuple[str, ...]]  # minute, source, tags
+
+
+class Text(NamedTuple):
+    """A block and its bytes, with its runs as pairs of arrival number and count."""
+
+    block: Block
+    data: bytes
+
+    @property
+    def runs(self) -> list[tuple[int, int]]:
+        return list(zip(self.block.runs[::2], self.block.runs[1::2], strict=True))
+
+
+Prepared = list[tuple[Span, list[Text]]]
+
+
+def prepare(batch: Batch) -> Prepared:
+    """The blocks of each span, as if at the start of a file and with positions from arrivals."""
+    return [
+        (lot.span, [Text(*pair) for pair in encode(lot, "path", 0, 0, 0)])
+        for lot in sort_out(batch)
+    ]
 
 
 def batch_of(items: list[Item], contents: list[str] | None = None) -> Batch:
@@ -83,13 +107,13 @@ def test_every_line_is_in_a_block_of_its_span_at_its_place_of_arrival(
             times = [from_datetime(event.timestamp) for event in events]
             assert ids(text) == arrivals(text)
             assert all(one + count < two for (one, count), (two, _) in pairwise(text.runs))
-            assert text.lines == len(events) > 0
+            assert text.block.count == len(events) > 0
             assert text.data.endswith(b"\n")
-            assert len(text.data) <= block_size or text.lines == 1
-            assert (text.first, text.last) == (min(times), max(times))
-            assert span.start <= text.first <= text.last < span.end
-            assert text.tags == tuple(sorted({tag for event in events for tag in event.tags}))
-            assert text.sources == tuple(sorted({event.source for event in events}))
+            assert len(text.data) <= block_size or text.block.count == 1
+            assert (text.block.first, text.block.last) == (min(times), max(times))
+            assert span.start <= text.block.first <= text.block.last < span.end
+            assert text.block.tags == tuple(sorted({tag for event in events for tag in event.tags}))
+            assert text.block.sources == tuple(sorted({event.source for event in events}))
     assert sorted(seen) == list(range(FIRST_ARRIVAL, FIRST_ARRIVAL + len(order)))
     spans = [span for span, _ in prepared]
     assert spans == sorted(set(spans))
@@ -153,7 +177,7 @@ def test_a_block_is_filled_to_its_last_byte_and_no_further() -> None:
     batch = batch_of([(0, "", ())] * 4, ["x"] * 4)
     ((_, (whole,)),) = prepare(batch)
     ((_, texts),) = with_limits(batch, len(whole.data), 16)
-    assert [text.lines for text in texts] == [4]
+    assert [text.block.count for text in texts] == [4]
     ((_, texts),) = with_limits(batch, len(whole.data) - 1, 16)
     assert len(texts) > 1
 
@@ -162,17 +186,17 @@ def test_an_event_larger_than_a_block_is_a_block_of_its_own() -> None:
     batch = batch_of([(0, "", ())] * 5, ["x", "x", "x" * 500, "x", "x"])
     ((_, texts),) = with_limits(batch, 400, 16)
     large = [text for text in texts if len(text.data) > 400]
-    assert [text.lines for text in large] == [1]
-    assert sum(text.lines for text in texts) == 5
+    assert [text.block.count for text in large] == [1]
+    assert sum(text.block.count for text in texts) == 5
 
 
 def test_many_tags_and_sources_become_any() -> None:
     order = [(0, f"s{n}", (f"t{n}",)) for n in range(MOST_NAMES)]
     ((_, (text,)),) = prepare(batch_of(order))
-    assert len(text.tags or ()) == len(text.sources or ()) == MOST_NAMES
+    assert len(text.block.tags or ()) == len(text.block.sources or ()) == MOST_NAMES
     ((_, (text,)),) = prepare(batch_of([*order, (0, "one", ("more",))]))
-    assert text.tags is None
-    assert text.sources is None
+    assert text.block.tags is None
+    assert text.block.sources is None
 
 
 def test_a_batch_without_events_is_nothing() -> None:
@@ -184,16 +208,19 @@ def test_placed_blocks_continue_the_file_and_its_crc(
     order: list[Item], block_size: int, before: bytes
 ) -> None:
     shift = 5000 - FIRST_ARRIVAL
-    for _, texts in with_limits(batch_of(order), block_size, 16):
-        file = before + b"".join(text.data for text in texts)
-        offset, seed = len(before), zlib.crc32(before)
-        for text, block in zip(texts, place_texts(texts, "path", offset, seed, shift), strict=True):
-            assert (block.path, block.offset, block.seed) == ("path", offset, seed)
-            assert file[block.offset : block.end] == text.data
-            assert block.crc == zlib.crc32(file[: block.end])
-            assert block.count == text.lines == sum(block.runs[1::2])
-            assert block.runs[::2] == tuple(first + shift for first, _ in text.runs)
-            assert (block.first, block.last) == (text.first, text.last)
-            assert (block.tags, block.sources) == (text.tags, text.sources)
-            offset, seed = block.end, block.crc
-        assert offset == len(file)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "BLOCK_SIZE", block_size)
+        for lot in sort_out(batch_of(order)):
+            file = before
+            for block, data in encode(lot, "path", len(before), zlib.crc32(before), shift):
+                assert (block.path, block.offset) == ("path", len(file))
+                assert (block.length, block.seed) == (len(data), zlib.crc32(file))
+                file += data
+                assert block.crc == zlib.crc32(file)
+                assert block.count == data.count(b"\n") == sum(block.runs[1::2])
+                arrived = [int(event.id) + shift for event in decode_lines(data)]
+                assert arrived == [
+                    first + n
+                    for first, count in zip(block.runs[::2], block.runs[1::2], strict=True)
+                    for n in range(count)
+                ]

@@ -132,5 +132,5 @@ def test_only_storage_changes_the_disk_and_reads_the_clocks(name: str) -> None:
 def test_storage_would_be_found_out() -> None:
     """What the search above looks for is what storage uses."""
     found = {each.split(": ")[1] for each in changes(MODULES["storage"])}
-    wanted = "os.write os.pwrite os.fsync os.mkdir os.ftruncate os.rename os.unlink time.time_ns"
+    wanted = "os.writev os.pwrite os.fsync os.mkdir os.ftruncate os.rename os.unlink time.time_ns"
     assert {*wanted.split(), "time.monotonic"} <= found

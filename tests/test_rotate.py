@@ -101,7 +101,7 @@ def test_a_checkpoint_changes_nothing_that_is_seen(layout: Layout) -> None:
 def test_a_checkpoint_leaves_one_journal_one_root_and_a_file_for_each_day(layout: Layout) -> None:
     write_checkpoint(layout, STORAGE, index_of(layout))
     assert names_in(layout.journals) == ["0000000002.journal"]
-    assert names_in(layout.index) == ["2024-10-04.1.index", "2024-10-05.1.index", "root"]
+    assert names_in(layout.index) == ["2024-10-04.2.index", "2024-10-05.2.index", "root"]
     assert names_in(layout.temporary) == []
 
 
@@ -114,9 +114,9 @@ def test_only_changed_days_are_written_again(layout: Layout) -> None:
     write_checkpoint(layout, STORAGE, index)
     write_checkpoint(layout, STORAGE, index)
     assert names_in(layout.index) == [
-        "2024-10-04.1.index",
-        "2024-10-05.1.index",
-        "2024-10-06.2.index",
+        "2024-10-04.2.index",
+        "2024-10-05.2.index",
+        "2024-10-06.3.index",
         "root",
     ]
     assert state(index_of(layout)) == before
@@ -162,7 +162,7 @@ def test_a_fault_at_any_step_of_a_checkpoint_loses_nothing(layout: Layout, fault
             break
         index = index_of(copy)
         assert state(index) == before, at
-        assert index.damage == []
+        assert not index.damage
         write_checkpoint(copy, STORAGE, index)
         assert state(index_of(copy)) == before, at
         assert names_in(copy.temporary) == []

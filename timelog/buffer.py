@@ -8,21 +8,22 @@ Thread-safe: one lock, held for well under a microsecond an event and never duri
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import NamedTuple
 
 import msgspec
 
 from timelog.codec import Line
-from timelog.errors import BufferFull
+from timelog.errors import BufferFull, ReentryError
 from timelog.memfile import MemoryFile, Slice
 from timelog.names import SegmentName
 from timelog.span import Span
 from timelog.storage import Storage
 from timelog.uuid7 import Uuid7
-
-_log = logging.getLogger("timelog")
 
 # What an event costs in memory besides its content: objects, id, timestamp, list slot.
 EVENT_OVERHEAD = 360
@@ -93,6 +94,7 @@ class Buffer:
         )
         self._level = 0
         self._quiet_until: dict[int, float] = {}
+        self._warnings: list[tuple[int, str]] = []
         self._grow_at = self._levels[0][0]
         self._refuse: Exception | None = None
         # The inner loop's state: everything that changes at most once a millisecond.
@@ -112,7 +114,8 @@ class Buffer:
     def put(self, content: str, source: str, tags: tuple[str, ...], size: int, block: bool) -> str:
         """Take an event of now; return its id. The short form of `put_many`, for speed."""
         # A with statement on a lock costs twice as much as this, and this is the hot path.
-        self._acquire()
+        if not self._acquire(False):
+            self._acquire_later(2)
         try:
             if self._size > self._grow_at:
                 self._grow(block)
@@ -141,8 +144,13 @@ class Buffer:
         ``size`` is the sum of their sizes and must not be over ``max_size``.
         """
         id = ""
-        with self._lock:
+        with self._locked():
             self._check()
+            if size > self._max_size:
+                raise BufferFull(
+                    f"{size} bytes are more than the buffer's {self._max_size}; pass less at once, "
+                    "or open the log with a larger max_buffer"
+                )
             self._began()
             if self._size + size > self._max_size:
                 self._wait(self._max_size - size, block)
@@ -163,7 +171,7 @@ class Buffer:
 
     def refuse(self, error: Exception | None) -> None:
         """From now on raise ``error`` for every event (closed, degraded); None takes it back."""
-        with self._lock:
+        with self._locked():
             self._refuse = error
             self._stop()
             self._room.notify_all()
@@ -175,7 +183,7 @@ class Buffer:
 
         None where nothing waits. Until `release` the batch stays visible to readers.
         """
-        with self._lock:
+        with self._locked():
             if self._batch is None and (self._files or self._cursors):
                 self._settle()
                 files = tuple(Slice.of(file) for file in self._files.values())
@@ -190,7 +198,7 @@ class Buffer:
 
     def release(self, number: int) -> None:
         """Drop batch ``number``: the index has it (call while holding the index's lock)."""
-        with self._lock:
+        with self._locked():
             if self._batch is None or self._batch.number != number:
                 return
             self._size -= self._batch.size
@@ -203,21 +211,20 @@ class Buffer:
 
     def view(self) -> tuple[Slice, ...]:
         """Everything in memory, in a form that later appends do not change."""
-        with self._lock:
+        with self._locked():
             frozen = self._batch.files if self._batch else ()
             return frozen + tuple(Slice.of(file) for file in self._files.values())
 
     def cursor(self, name: str) -> bytes | None:
         """The value of a cursor that waits here, or None."""
-        with self._lock:
+        with self._locked():
             if name in self._cursors:
                 return self._cursors[name]
             return self._batch.cursors.get(name) if self._batch else None
 
-    @property
-    def arrived(self) -> int:
+    def arrivals(self) -> int:
         """How many events have ever been put in."""
-        with self._lock:
+        with self._locked():
             self._settle()
             return self._arrived
 
@@ -231,7 +238,41 @@ class Buffer:
         """How many events are in memory."""
         return sum(file.length for file in self.view())
 
-    # -- inside, with the lock held -------------------------------------------------------
+    def holds(self, number: int) -> bool:
+        """Whether batch ``number`` still waits to be committed."""
+        batch = self._batch
+        return batch is not None and batch.number == number
+
+    def take_warnings(self) -> list[tuple[int, str]]:
+        """What is to be logged of the buffer's size: (severity, text). It is then forgotten."""
+        warnings, self._warnings = self._warnings, []
+        return warnings
+
+    # -- inside -----------------------------------------------------------------------------
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        if not self._acquire(False):
+            # Behind this generator, contextlib and the method that locks.
+            self._acquire_later(4)
+        try:
+            yield
+        finally:
+            self._release()
+
+    def _acquire_later(self, depth: int) -> None:
+        """Wait for the lock, unless this thread itself holds it ``depth`` frames down or more."""
+        frame: FrameType | None = sys._getframe(depth)
+        while frame is not None:
+            if frame.f_code in _HOLDERS and frame.f_locals.get("self") is self:
+                raise ReentryError(
+                    "a signal handler or finalizer used the log in the middle of its own append; "
+                    "let it set a flag or raise, and use the log afterwards"
+                )
+            frame = frame.f_back
+        self._acquire()
+
+    # -- with the lock held -----------------------------------------------------------------
 
     def _start(self, ms: int) -> None:
         """Prepare for events of the millisecond ``ms``. The lock must be held."""
@@ -290,20 +331,19 @@ class Buffer:
         self._set_level()
 
     def _warn(self, severity: int | None) -> None:
-        """Log that flushes do not keep up, but not again and again: health() always tells."""
+        """Note that flushes do not keep up, but not again and again: health() always tells."""
         now = self._monotonic()
-        if (
-            severity is not None
-            and self._batch is not None
-            and now >= self._quiet_until.get(severity, now)
-        ):
-            self._quiet_until[severity] = now + _QUIET
-            _log.log(
+        if severity is None or self._batch is None or now < self._quiet_until.get(severity, now):
+            return
+        self._quiet_until[severity] = now + _QUIET
+        # The flusher logs it: a handler may use this very log, whose lock is held here.
+        self._warnings.append(
+            (
                 severity,
-                "the buffer holds %d of %d bytes: events come faster than they are stored",
-                self._size,
-                self._max_size,
+                f"the buffer holds {self._size} of {self._max_size} bytes: events come faster "
+                "than they are stored",
             )
+        )
 
     def _set_level(self) -> None:
         below = self._level < len(self._levels)
@@ -320,3 +360,19 @@ class Buffer:
                 "flushed in time; see health(), or open the log with a larger max_buffer"
             )
         self._check()
+
+
+# The methods in which a thread holds the lock.
+_HOLDERS = frozenset(
+    method.__code__
+    for method in (
+        Buffer.put,
+        Buffer.put_many,
+        Buffer.refuse,
+        Buffer.freeze,
+        Buffer.release,
+        Buffer.view,
+        Buffer.cursor,
+        Buffer.arrivals,
+    )
+)

@@ -35,7 +35,7 @@ class Day:
         if self.files is None:
             self.pending.append((block, time))
         else:
-            self._place(segment_name(block.path), time).add(block)
+            _place(self.files, segment_name(block.path), time).add(block)
 
     def fence(self, name: SegmentName, time: int) -> None:
         """Let the segment ``name`` take no more blocks, whether it has any or not."""
@@ -43,24 +43,25 @@ class Day:
         if self.files is None:
             self.fences.append((name, time))
         else:
-            self._place(name, time).fenced = True
+            _place(self.files, name, time).fenced = True
 
     def loaded(self, files: FileIndex) -> None:
         """Take the segments read from the day's index file, and add what came since."""
-        self.files = files
         for block, time in self.pending:
-            self._place(segment_name(block.path), time).add(block)
+            _place(files, segment_name(block.path), time).add(block)
         for name, time in self.fences:
-            self._place(name, time).fenced = True
+            _place(files, name, time).fenced = True
+        # Last, so that an interrupt lets it be loaded again.
+        self.files = files
         self.pending, self.fences = [], []
 
-    def _place(self, name: SegmentName, time: int) -> Segment:
-        assert self.files is not None
-        segment = self.files.get(name)
-        if segment is None:
-            segment = Segment(name, time)
-            self.files.add(segment)
-        return segment
+
+def _place(files: FileIndex, name: SegmentName, time: int) -> Segment:
+    segment = files.get(name)
+    if segment is None:
+        segment = Segment(name, time)
+        files.add(segment)
+    return segment
 
 
 def segment_name(path: str) -> SegmentName:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -24,72 +24,87 @@ DAY_FILE_SPANS = 16
 # Decoding a block of this size stays in the processor's cache: half the time of one of 4 MiB.
 BLOCK_SIZE = 256 * 1024
 _FIRST_LINES = 512
+_PIECE = 5 * 1024
 
 _timestamp = attrgetter("timestamp")
 _tags = attrgetter("tags")
 _source = attrgetter("source")
 
 
-class Text(NamedTuple):
-    """A block that is encoded but has no place yet; ``runs`` are (arrival number, count)."""
+class Lot(NamedTuple):
+    """The lines of a batch that go to one span; ``runs`` are (arrival number, count)."""
 
-    data: bytes
-    lines: int
+    span: Span
+    lines: list[Line]
     runs: list[tuple[int, int]]
-    first: int
-    last: int
-    tags: tuple[str, ...] | None
-    sources: tuple[str, ...] | None
 
 
-Prepared = list[tuple[Span, list[Text]]]
-
-
-def prepare(batch: Batch) -> Prepared:
-    """Encode a batch: a list of blocks for each span that it goes to, in order of time."""
+def sort_out(batch: Batch) -> list[Lot]:
+    """Say which lines of a batch go to which span, in order of time."""
     days: dict[Span, list[Slice]] = defaultdict(list)
     for file in batch.files:
         days[Span.day(file.span.start)].append(file)
-    prepared = []
+    lots = []
     for day, files in sorted(days.items()):
         if len(files) > DAY_FILE_SPANS:
-            prepared.append((day, _encode(*in_arrival_order(files))))
+            lots.append(Lot(day, *in_arrival_order(files)))
         else:
             for file in sorted(files, key=attrgetter("span")):
-                prepared.append((file.span, _encode(*in_arrival_order([file]))))
-    return prepared
+                lots.append(Lot(file.span, *in_arrival_order([file])))
+    return lots
 
 
-def _encode(lines: Sequence[Line], runs: list[tuple[int, int]]) -> list[Text]:
-    """Encode lines, as many in one call as make about one block."""
-    texts = []
+def encode(
+    lot: Lot, path: str, offset: int, seed: int, shift: int
+) -> Iterator[tuple[Block, bytes]]:
+    """Yield the blocks that a lot becomes behind ``offset`` in a file, with their bytes.
+
+    One at a time, so that a block's memory serves the next. ``seed``: the crc of the bytes
+    before. ``shift``: what makes a position of an arrival number.
+    """
     at, count = 0, _FIRST_LINES
-    while at < len(lines):
-        part = lines[at : at + count]
-        data = encode_lines(part)
-        if len(data) > BLOCK_SIZE and len(part) > 1:
+    while at < len(lot.lines):
+        lines = lot.lines[at : at + count]
+        data = encode_lines(lines)
+        if len(data) > BLOCK_SIZE and len(lines) > 1:
             # The lines became longer. Half of them, or as many as fit if all are like these.
-            count = max(min(len(part) // 2, len(part) * BLOCK_SIZE // len(data)), 1)
+            count = max(min(len(lines) // 2, len(lines) * BLOCK_SIZE // len(data)), 1)
             continue
-        texts.append(_text(data, part, _part(runs, at, len(part))))
-        at += len(part)
+        crc = _crc(data, seed)
+        times = list(map(_timestamp, lines))
+        tags = set(map(_tags, lines))
+        runs = _part(lot.runs, at, len(lines))
+        block = Block(
+            path,
+            offset,
+            len(data),
+            len(lines),
+            tuple(number for first, length in runs for number in (first + shift, length)),
+            from_text(min(times)),
+            from_text(max(times)),
+            seed,
+            crc,
+            names_of({tag for each in tags for tag in each}),
+            names_of(set(map(_source, lines))),
+        )
+        yield block, data
+        at += len(lines)
+        offset += len(data)
+        seed = crc
         # A little less than would fit, so that most are encoded once.
-        count = max(len(part) * BLOCK_SIZE * 7 // 8 // len(data), 1)
-    return texts
+        count = max(len(lines) * BLOCK_SIZE * 7 // 8 // len(data), 1)
 
 
-def _text(data: bytes, lines: Sequence[Line], runs: list[tuple[int, int]]) -> Text:
-    times = list(map(_timestamp, lines))
-    tags = set(map(_tags, lines))
-    return Text(
-        data,
-        len(lines),
-        runs,
-        from_text(min(times)),
-        from_text(max(times)),
-        names_of({tag for each in tags for tag in each}),
-        names_of(set(map(_source, lines))),
-    )
+def _crc(data: bytes, seed: int) -> int:
+    """The crc-32 of ``data``, without letting go of the interpreter.
+
+    For more than 5 KiB zlib does let go, and where another thread computes, getting it back takes
+    5 ms, fifty times what the crc of a block does.
+    """
+    view = memoryview(data)
+    for at in range(0, len(data), _PIECE):
+        seed = zlib.crc32(view[at : at + _PIECE], seed)
+    return seed
 
 
 def _part(runs: list[tuple[int, int]], at: int, count: int) -> list[tuple[int, int]]:
@@ -104,30 +119,3 @@ def _part(runs: list[tuple[int, int]], at: int, count: int) -> list[tuple[int, i
         if not count:
             break
     return part
-
-
-def place_texts(
-    texts: Sequence[Text], path: str, offset: int, seed: int, shift: int
-) -> Iterator[Block]:
-    """Yield the blocks that ``texts`` become behind ``offset`` in a file.
-
-    ``seed``: the crc of the bytes before. ``shift``: what makes a position of an arrival number.
-    """
-    for text in texts:
-        crc = zlib.crc32(text.data, seed)
-        runs = tuple(number for first, count in text.runs for number in (first + shift, count))
-        yield Block(
-            path,
-            offset,
-            len(text.data),
-            text.lines,
-            runs,
-            text.first,
-            text.last,
-            seed,
-            crc,
-            text.tags,
-            text.sources,
-        )
-        offset += len(text.data)
-        seed = crc

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -42,14 +43,23 @@ class EntryMaker:
             _NO_KIND: _NO_KIND
         }
 
-    def kind(self, source: object, tags: object) -> tuple[str, tuple[str, ...]]:
-        """Return source and tags as they are stored, checked; remembered for the next event."""
+    def kind(self, source: object, tags: object) -> tuple[str, tuple[str, ...], int]:
+        """Return source and tags as they are stored, checked, and the memory that they take.
+
+        They are remembered for the next event, which shares them and takes none.
+        """
+        if isinstance(tags, list):
+            tags = tuple(tags)
+            try:
+                return (*self.kinds[source, tags], 0)  # type: ignore[index]
+            except (KeyError, TypeError):
+                pass
         kind = (check_source(source, self._limits), check_tags(tags, self._limits))
         if len(self.kinds) >= _MOST_KINDS:
             # In place: the log's append looks into this very dictionary.
             self.kinds.clear()
             self.kinds[_NO_KIND] = _NO_KIND
-        return self.kinds.setdefault(kind, kind)
+        return (*self.kinds.setdefault(kind, kind), sum(map(sys.getsizeof, (*kind, *kind[1]))))
 
     def of(self, event: Event | Mapping[str, Any]) -> Entry:
         """Return the entry of an `Event`, or of a mapping with append's argument names."""
@@ -65,11 +75,14 @@ class EntryMaker:
         if "content" not in event:
             raise InvalidEvent("an event needs a 'content'")
         content, size = check_content(event["content"], self._limits)
+        if not content.isascii():
+            size += sys.getsizeof(content)
         source, tags = event.get("source", ""), event.get("tags", ())
         try:
             source, tags = self.kinds[source, tags]
         except (KeyError, TypeError):
-            source, tags = self.kind(source, tags)
+            source, tags, extra = self.kind(source, tags)
+            size += extra
         timestamp, id, fields = event.get("timestamp"), event.get("id"), event.get("fields")
         return self.entry(content, source, tags, timestamp, id, fields, size + EVENT_OVERHEAD)
 
@@ -95,6 +108,7 @@ class EntryMaker:
                 )
         if id is not None:
             id = check_id(id, self._limits)
+            size += len(id)
         raw: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
         if fields is not None:
             raw = check_fields(fields, self._limits)

@@ -14,6 +14,7 @@
     ├── NotALogError                   the path is not a timelog
     ├── VersionError                   the log was written by a newer format
     ├── DamagedError                   what the log's own records say cannot be relied on
+    ├── ReentryError (RuntimeError)    used by a signal handler in the middle of its own call
     ├── BufferFull                     events come faster than they can be stored
     ├── LockTimeout                    another process holds the store lock
     └── StorageError (OSError)         the disk refused; says how, and ``errno`` is kept
@@ -38,6 +39,7 @@ __all__ = [
     "LockTimeout",
     "NotALogError",
     "ReadOnlyError",
+    "ReentryError",
     "StorageError",
     "TimelogError",
     "VersionError",
@@ -90,6 +92,10 @@ class VersionError(TimelogError):
 
 class DamagedError(TimelogError):
     """The log's own records are damaged and cannot be relied on."""
+
+
+class ReentryError(TimelogError, RuntimeError):
+    """A signal handler or finalizer used the log in the middle of a call of the same thread."""
 
 
 class BufferFull(TimelogError):

@@ -13,27 +13,31 @@ import errno
 import logging
 import os
 import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from timelog import names
 from timelog.buffer import Batch, Buffer
-from timelog.encode import Prepared, Text, place_texts, prepare
+from timelog.encode import Lot, encode, sort_out
 from timelog.errors import (
     TRANSIENT,
+    DamagedError,
     DegradedError,
-    LockTimeout,
+    ReentryError,
     StorageError,
     TimelogError,
     in_words,
     storage_error,
 )
 from timelog.index import Index, Place
-from timelog.journal import Commit, pack
+from timelog.journal import Block, Commit, pack
 from timelog.lock import Mark, State, StoreLock
 from timelog.names import Layout, SegmentName
 from timelog.repair import Repairer
 from timelog.rotate import is_due, sync_files, write_checkpoint
-from timelog.span import Span
 from timelog.storage import Storage
 from timelog.timestamp import MINUTE
 
@@ -42,17 +46,18 @@ _log = logging.getLogger("timelog")
 # Less than this is not worth a checkpoint at close: a short-lived process stays cheap.
 COMMITS_AT_CLOSE = 64
 JOURNAL_AT_CLOSE = 32 * 1024
+_BLOCKS_A_WRITE = 4
 SEGMENT_SIZE = 1024 * 1024 * 1024
 
 
 class _Target(NamedTuple):
-    """Where the blocks of one span go: a segment to continue, or a new one."""
+    """Where the lines of one span go: a segment to continue, or a new one."""
 
     name: SegmentName
     is_new: bool
     length: int
     crc: int
-    texts: list[Text]
+    lot: Lot
 
 
 class Counters:
@@ -85,8 +90,10 @@ class Flusher:
         self._buffer = buffer
         self._sync_flushes = sync_flushes
         self._lock = threading.Lock()
+        self._owner = 0
+        self._untold: deque[str] = deque()
         self._store_lock = StoreLock(storage, layout.lock, lock_timeout)
-        self._repairer = Repairer(layout, storage, index, self._store_lock)
+        self._repairer = Repairer(layout, storage, index, self._store_lock, self._untold.append)
         # Arrival number up to which everything is durable.
         self._durable = 0
         # A flush failed and its mark has not been repaired yet.
@@ -101,7 +108,7 @@ class Flusher:
 
         Raises `StorageError`, `LockTimeout` or `DegradedError`; the events then stay in memory.
         """
-        with self._lock:
+        with self._alone():
             self._flush(self._sync_flushes)
 
     def sync(self) -> None:
@@ -109,23 +116,24 @@ class Flusher:
 
         Callers that come while a flush runs share the next one. Errors as `flush`.
         """
-        arrived = self._buffer.arrived
-        with self._lock:
+        arrived = self._buffer.arrivals()
+        with self._alone():
             if self._durable < arrived or self._unfinished:
                 self._flush(True)
             if self._index.unsynced:
-                self._commit_nothing()
+                # An empty commit says that all before it is durable.
+                self._exclusive(Batch(-1, (), 0, 0, 0, {}), True)
 
     def reopen(self) -> None:
         """Try again after `DegradedError`: repair, and flush what memory holds."""
-        with self._lock:
+        with self._alone():
             self.degraded = None
             self._buffer.refuse(None)
             self._flush(True)
 
     def close(self) -> None:
         """Commit everything, and save the index if a good part of the journal is new."""
-        with self._lock:
+        with self._alone():
             self._flush(self._sync_flushes)
             if (
                 self._index.since_checkpoint >= COMMITS_AT_CLOSE
@@ -135,12 +143,33 @@ class Flusher:
 
     def take_store(self) -> None:
         """Take the store lock once, repairing what a killed process left (at open)."""
-        with self._lock:
+        with self._alone():
+            for name in names.DIRECTORIES:
+                # Copies and archives often leave out directories that are empty.
+                self._storage.make_directory(self._layout.control / name)
             self._exclusive(None, False)
 
     def after_fork(self) -> None:
         """In a child: let go of what belongs to the parent."""
         self._store_lock.after_fork()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the flusher's lock; afterwards log what is to be said, with no lock held."""
+        if self._owner == threading.get_ident():
+            raise ReentryError(
+                "a signal handler or finalizer used the log in the middle of its own flush; let it "
+                "set a flag or raise, and use the log afterwards"
+            )
+        with self._lock:
+            self._owner = threading.get_ident()
+            try:
+                yield
+            finally:
+                self._owner = 0
+        self._index.tell()
+        while self._untold:
+            _log.warning("%s", self._untold.popleft())
 
     # -- one flush ------------------------------------------------------------------------
 
@@ -148,7 +177,7 @@ class Flusher:
         """Commit the failed batch, if any, then all that waits. The lock must be held."""
         if self.degraded is not None:
             raise self.degraded.with_traceback(None)
-        arrived = self._buffer.arrived
+        arrived = self._buffer.arrivals()
         # Twice: where a batch had failed before, the first round retries just that one.
         for _ in range(2):
             batch = self._buffer.freeze()
@@ -158,35 +187,23 @@ class Flusher:
         if durable and not self._index.unsynced:
             self._durable = arrived
 
-    def _commit_nothing(self) -> None:
-        """Sync what non-durable commits left, where there is nothing new to commit."""
-        try:
-            with self._store_lock.held():
-                self._repair()
-                sync_files(self._layout, self._storage, self._index)
-                self._index.unsynced.clear()
-        except OSError as error:
-            wrapped = self.degraded or storage_error("syncing", error)
-            self._count_error(wrapped)
-            raise wrapped from error
-
     def _exclusive(self, batch: Batch | None, durable: bool, *, closing: bool = False) -> None:
         """Take the store, repair it where needed, and commit ``batch``."""
-        prepared = prepare(batch) if batch else []
+        lots = sort_out(batch) if batch else []
         try:
             with self._store_lock.held():
                 self._repair()
                 self._unfinished = False
                 if batch is not None:
                     # The repair, or whoever made it, may have found this very batch committed.
-                    if self._index.writers.get(self._index.writer) != batch.number:
-                        self._commit(batch, prepared, durable)
+                    if batch.number < 0 or self._buffer.holds(batch.number):
+                        self._commit(batch, lots, durable)
                     self.counters.flushes += 1
                     self.counters.events += batch.events
                     self.counters.last_flush = self._storage.time_ns() // 1000
                 if closing or is_due(self._index):
                     self._write_checkpoint()
-        except LockTimeout as error:
+        except TimelogError as error:
             self._count_error(error)
             raise
         except OSError as error:
@@ -211,12 +228,13 @@ class Flusher:
         self.counters.errors += 1
         self.counters.last_error = str(error)
 
-    def _commit(self, batch: Batch, prepared: Prepared, durable: bool) -> None:
+    def _commit(self, batch: Batch, lots: list[Lot], durable: bool) -> None:
         index, storage = self._index, self._storage
         with index.lock:
-            targets = [self._target(span, texts) for span, texts in prepared]
-            place, position = index.place, index.position
+            targets = [self._target(lot) for lot in lots]
+            place, position, sequence = index.place, index.position, index.sequence + 1
             time = max(storage.time_ns() // 1000, index.time)
+            sealed_before = max(index.sealed_before, time - time % MINUTE - MINUTE)
         files = tuple(target.name.path for target in targets)
         self._store_lock.write(
             State(storage.boot_id(), Mark(os.getpid(), place.journal, place.offset, files))
@@ -224,39 +242,36 @@ class Flusher:
         self._unfinished = True
         if durable:
             sync_files(self._layout, storage, index)
-        self._write_segments(targets, durable)
-        shift = position - batch.first_arrival
-        blocks = tuple(
-            block
-            for target in targets
-            for block in place_texts(
-                target.texts, target.name.path, target.length, target.crc, shift
-            )
-        )
+        blocks = self._write_segments(targets, position - batch.first_arrival, durable)
         commit = Commit(
-            index.sequence + 1,
+            sequence,
             time,
             index.writer,
             batch.number,
             durable,
-            max(index.sealed_before, time - time % MINUTE - MINUTE),
+            sealed_before,
             position,
             batch.events,
             batch.cursors,
-            blocks,
+            tuple(blocks),
         )
         end = self._write_commit(commit, place, durable)
         # Publishes the commit and releases the batch in one step, under the index's lock.
-        index.apply(commit, end)
+        if not index.publish(commit, end):
+            raise StorageError(errno.EIO, "the commit that was written is not what the index has")
         self._store_lock.write(State(storage.boot_id()))
         self._unfinished = False
 
-    def _target(self, span: Span, texts: list[Text]) -> _Target:
-        """Choose the file that takes ``texts``; nothing that is there already is ever touched."""
+    def _target(self, lot: Lot) -> _Target:
+        """Choose the file that takes ``lot``; nothing that is there already is ever touched."""
         index = self._index
-        files = index.files(index.day(span.start))
-        newest = files.newest(SegmentName(span, 1))
+        span = lot.span
         number = 1
+        try:
+            newest = index.files(index.day(span.start)).newest(SegmentName(span, 1))
+        except DamagedError:
+            # Of the day nothing is known: a file of its own is safe.
+            newest = None
         if newest is not None:
             path = self._layout.segment(newest.path)
             if (
@@ -264,30 +279,28 @@ class Flusher:
                 and newest.length < SEGMENT_SIZE
                 and newest.length == _size(path)
             ):
-                return _Target(newest.name, False, newest.length, newest.crc, texts)
+                return _Target(newest.name, False, newest.length, newest.crc, lot)
             number = newest.name.number + 1
         while _size(self._layout.segment(SegmentName(span, number).path)) is not None:
             number += 1
-        return _Target(SegmentName(span, number), True, 0, 0, texts)
+        return _Target(SegmentName(span, number), True, 0, 0, lot)
 
-    def _write_segments(self, targets: list[_Target], durable: bool) -> None:
+    def _write_segments(self, targets: list[_Target], shift: int, durable: bool) -> list[Block]:
         storage = self._storage
+        blocks: list[Block] = []
         new_in: set[Path] = set()
         for target in targets:
             path = self._layout.segment(target.name.path)
             if target.is_new:
-                if storage.make_directory(path.parent):
-                    new_in.add(self._layout.root)
-                new_in.add(path.parent)
+                storage.make_directory(path.parent)
+                # The root too, since a flush that failed may have made the partition.
+                new_in |= {path.parent, self._layout.root}
                 fd = storage.create(path)
             else:
                 fd = storage.open_append(path)
             try:
-                size = target.length
-                for text in target.texts:
-                    storage.write(fd, text.data)
-                    size += len(text.data)
-                if os.fstat(fd).st_size != size:
+                blocks += self._write_segment(fd, target, shift)
+                if os.fstat(fd).st_size != blocks[-1].end:
                     raise StorageError(
                         errno.EIO, f"{path} was changed by somebody else while it was written"
                     )
@@ -298,6 +311,21 @@ class Flusher:
         if durable:
             for directory in sorted(new_in, reverse=True):
                 storage.sync_directory(directory)
+        return blocks
+
+    def _write_segment(self, fd: int, target: _Target, shift: int) -> list[Block]:
+        """Encode and write, some blocks a call: each call lets go of the interpreter."""
+        blocks: list[Block] = []
+        parts: list[bytes] = []
+        encoded = encode(target.lot, target.name.path, target.length, target.crc, shift)
+        for block, data in encoded:
+            blocks.append(block)
+            parts.append(data)
+            if len(parts) == _BLOCKS_A_WRITE:
+                self._storage.write(fd, *parts)
+                parts.clear()
+        self._storage.write(fd, *parts)
+        return blocks
 
     def _write_commit(self, commit: Commit, place: Place, durable: bool) -> Place:
         record = pack(commit, place.offset)
@@ -316,11 +344,12 @@ class Flusher:
     def _write_checkpoint(self) -> None:
         try:
             write_checkpoint(self._layout, self._storage, self._index)
-        except OSError as error:
+        except (OSError, TimelogError) as error:
             # The journal still has everything; the next flush tries again.
+            words = in_words(error) if isinstance(error, OSError) else str(error)
             self.counters.errors += 1
-            self.counters.last_error = f"writing a checkpoint: {in_words(error)}"
-            _log.warning("%s", self.counters.last_error)
+            self.counters.last_error = f"writing a checkpoint: {words}"
+            self._untold.append(self.counters.last_error)
 
 
 def _size(path: Path) -> int | None:

@@ -9,8 +9,9 @@ at first use and, when many are loaded, dropped again as long as the disk has al
 from __future__ import annotations
 
 import logging
+import os
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -31,8 +32,10 @@ _log = logging.getLogger("timelog")
 
 # Loaded days are dropped, least recently used first, beyond this many segments.
 MOST_LOADED = 100_000
+# Damage is remembered, for health() and verify(), up to this many places.
+MOST_DAMAGE = 1_000
 # A retry must find its own batch, so the last batch of this many writers is remembered.
-MOST_WRITERS = 1_000
+MOST_WRITERS = 4_096
 _TRIES = 100
 
 
@@ -74,14 +77,16 @@ class Index:
         self._layout = layout
         self._released = released
         self._boot = storage.boot_id()
+        # False also while something is being changed: an interrupt then lets all be read anew.
         self._is_loaded = False
+        self._untold: deque[Damage] = deque()
+        self._root_seen: tuple[int, ...] | None = None
         self._recent: OrderedDict[int, int] = OrderedDict()
         self._take(_EMPTY)
 
     def _take(self, root: checkpoint.Root) -> None:
         """Begin with the state that ``root`` says."""
         self.log = root.log
-        self.root_number = root.number
         self.place = Place(root.journal, root.offset)
         self.sequence = root.sequence
         self.position = root.position
@@ -95,8 +100,9 @@ class Index:
         self.unsynced: set[str] = set()
         self.since_checkpoint = 0
         self.bad_tail: Bad | None = None
-        self.damage = list(root.damage)
+        self.damage = dict.fromkeys(root.damage)
         self._recent.clear()
+        self._loaded = 0
 
     # -- reading the disk -----------------------------------------------------------------
 
@@ -108,16 +114,16 @@ class Index:
         `DamagedError` where the journal cannot be followed.
         """
         with self.lock:
-            if not self._is_loaded:
-                self.reload()
             for _ in range(_TRIES):
+                if not self._is_loaded or self._root_seen != self._root_now():
+                    self.reload()
                 try:
                     while self._step(until):
                         pass
                     return
                 except FileNotFoundError:
                     # A checkpoint removed the journal under us; its root knows all that was in it.
-                    self.reload()
+                    self._is_loaded = False
             raise DamagedError(
                 f"the journal file {self._layout.journal(self.place.journal)} is gone; "
                 "restore it from a copy"
@@ -126,6 +132,9 @@ class Index:
     def reload(self) -> None:
         """Begin anew from ``index/root``."""
         with self.lock:
+            self._is_loaded = False
+            # Looked at first: if it is replaced while it is read, the next refresh notices.
+            self._root_seen = self._root_now()
             try:
                 root = checkpoint.parse_root(read_file(self._layout.index_root))
             except FileNotFoundError:
@@ -135,6 +144,20 @@ class Index:
             self._is_loaded = True
             if self.writer in self.writers:
                 self._released(self.writers[self.writer])
+
+    def _root_now(self) -> tuple[int, ...] | None:
+        """What tells one ``index/root`` from the next; None where there is none."""
+        try:
+            info = os.lstat(self._layout.index_root)
+        except FileNotFoundError:
+            return None
+        return info.st_ino, info.st_mtime_ns, info.st_size
+
+    def checkpointed(self, place: Place) -> None:
+        """This process has just replaced the root; the journal goes on at ``place``."""
+        self._root_seen = self._root_now()
+        self.place = place
+        self.since_checkpoint = 0
 
     def _step(self, until: Place | None) -> bool:
         """Read what the current journal file has beyond our place; True to read on."""
@@ -244,11 +267,16 @@ class Index:
         self.found_damage(damage)
 
     def found_damage(self, damage: Damage) -> None:
-        """Remember damage that somebody met, and report it once."""
+        """Remember damage that somebody met; `tell` reports it, once."""
         with self.lock:
-            if damage not in self.damage:
-                self.damage.append(damage)
-                _log.error("damaged: %s", damage)
+            if damage not in self.damage and len(self.damage) < MOST_DAMAGE:
+                self.damage[damage] = None
+                self._untold.append(damage)
+
+    def tell(self) -> None:
+        """Log the damage that was found. No lock may be held: a handler may use this very log."""
+        while self._untold:
+            _log.error("damaged: %s", self._untold.popleft())
 
     # -- adding ---------------------------------------------------------------------------
 
@@ -261,6 +289,7 @@ class Index:
             self.place = place
             if commit.sequence <= self.sequence:
                 return
+            self._is_loaded = False
             if commit.position > self.position:
                 self.missing.append((self.position, commit.position - 1))
             self.sequence = commit.sequence
@@ -281,6 +310,19 @@ class Index:
                 self.unsynced.update(block.path for block in commit.blocks)
             if commit.writer == self.writer:
                 self._released(commit.batch)
+            self._is_loaded = True
+
+    def publish(self, commit: Commit, place: Place) -> bool:
+        """Add the commit that was just written up to ``place``; whether it counts now."""
+        with self.lock:
+            if self._is_loaded:
+                self.apply(commit, place)
+            else:
+                # A reader failed while it read the index anew.
+                self.refresh(until=None)
+            return self.sequence == commit.sequence and self.writers.get(commit.writer) == (
+                commit.batch
+            )
 
     def day(self, us: int) -> Day:
         """The day that holds ``us``, created where there is none. The lock must be held."""
@@ -307,18 +349,31 @@ class Index:
                     f"{day.summary.file} is gone; restore it from a copy of .timelog/index"
                 ) from None
             day.loaded(checkpoint.parse_day(data, day.summary))
-        self._recent[day.start] = len(day.files or ())
-        self._recent.move_to_end(day.start)
-        self._drop_days(keep=day.start)
         assert day.files is not None
+        self._used(day, len(day.files))
         return day.files
+
+    def find_files(self, start: int) -> FileIndex | None:
+        """As `files`, for the day that starts at ``start``; None where it has nothing.
+
+        An index file that another process's checkpoint replaced is looked for in the new root. The
+        lock must be held.
+        """
+        while (day := self.days.get(start)) is not None:
+            try:
+                return self.files(day)
+            except DamagedError:
+                if self._is_loaded and self._root_seen == self._root_now():
+                    raise
+                self.refresh()
+        return None
 
     def segment(self, path: str) -> Segment | None:
         """The segment of that path, or None where nothing of it is committed."""
         name = segment_name(path)
         with self.lock:
-            day = self.days.get(name.span.start - name.span.start % DAY)
-            return self.files(day).get(name) if day else None
+            files = self.find_files(name.span.start - name.span.start % DAY)
+            return files.get(name) if files is not None else None
 
     def between(self, start: int | None, end: int | None) -> list[int]:
         """The days that have events in ``[start, end)``, in order; None is open."""
@@ -337,19 +392,12 @@ class Index:
     ) -> list[tuple[SegmentName, tuple[Block, ...]]]:
         """The blocks of a day's segments in ``[start, end)`` that a view of ``position`` may see.
 
-        An index file that a checkpoint replaced meanwhile is looked for in the new root.
+        Raises `DamagedError` where that day's index file is damaged or gone.
         """
         with self.lock:
-            if day not in self.days:
+            files = self.find_files(day)
+            if files is None:
                 return []
-            try:
-                files = self.files(self.days[day])
-            except DamagedError:
-                self.reload()
-                self.refresh()
-                if day not in self.days:
-                    return []
-                files = self.files(self.days[day])
             return [
                 (segment.name, tuple(b for b in segment.blocks if b.runs[0] < position))
                 for segment in files.find(start, end)
@@ -358,7 +406,7 @@ class Index:
     def totals(self) -> Totals:
         """How much is committed, and between which times."""
         with self.lock:
-            days = [day for day in self.days.values() if day.count]
+            days = [day for day in list(self.days.values()) if day.count]
             return Totals(
                 len(days),
                 sum(self._segments_of(day) for day in days),
@@ -371,19 +419,26 @@ class Index:
     def _segments_of(self, day: Day) -> int:
         if day.summary is not None and not day.changed:
             return day.summary.segments
-        return len(self.files(day))
+        try:
+            return len(self.find_files(day.start) or ())
+        except DamagedError:
+            # Reported by whoever looks for its events.
+            return day.summary.segments if day.summary else 0
 
     # -- inside ---------------------------------------------------------------------------
 
-    def _drop_days(self, keep: int) -> None:
-        total = sum(self._recent.values())
-        for start, size in list(self._recent.items()):
-            if total <= MOST_LOADED:
-                return
-            day = self.days.get(start)
-            if start == keep or (day is not None and day.changed):
+    def _used(self, day: Day, segments: int) -> None:
+        """Note that a loaded day was used, and drop others where too much is loaded."""
+        self._loaded += segments - self._recent.pop(day.start, 0)
+        self._recent[day.start] = segments
+        if self._loaded <= MOST_LOADED:
+            return
+        for start in list(self._recent):
+            other = self.days.get(start)
+            if start == day.start or (other is not None and other.changed):
                 continue
-            del self._recent[start]
-            total -= size
-            if day is not None:
-                day.files = None
+            self._loaded -= self._recent.pop(start)
+            if other is not None:
+                other.files = None
+            if self._loaded <= MOST_LOADED:
+                return

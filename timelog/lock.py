@@ -64,14 +64,17 @@ class StoreLock:
     def held(self) -> Iterator[None]:
         """Hold the lock; raises `LockTimeout` after ``timeout`` seconds."""
         with _no_fork:
+            if self._fd >= 0:
+                os.close(self._fd)
             self._fd = self._storage.open_lock(self._path)
         try:
             self._take()
             yield
         finally:
             with _no_fork:
-                os.close(self._fd)
-                self._fd = -1
+                # In this order, since an interrupt may come between any two steps.
+                fd, self._fd = self._fd, -1
+                os.close(fd)
 
     def _take(self) -> None:
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -54,7 +55,7 @@ class EventLog:
         self._make = EntryMaker(options.limits, storage.time_ns, options.max_future)
         self._kinds = self._make.kinds
         self._put = self._store.buffer.put
-        weakref.finalize(self, Store.close_at_exit, self._store)
+        weakref.finalize(self, Store.abandon, self._store).atexit = False
         _open_logs.add(self)
 
     # -- writing --------------------------------------------------------------------------
@@ -89,11 +90,13 @@ class EventLog:
             size = len(content)
         else:
             content, size = check_content(content, self._limits)
+            size += sys.getsizeof(content)
         size += EVENT_OVERHEAD
         try:
             source, tags = self._kinds[source, tags]  # type: ignore[index]
         except (KeyError, TypeError):
-            source, tags = self._make.kind(source, tags)
+            source, tags, extra = self._make.kind(source, tags)
+            size += extra
         if timestamp is None and id is None and fields is None:
             id = self._put(content, source, tags, size, block)
         else:
@@ -198,7 +201,7 @@ class EventLog:
         if order not in ("asc", "desc"):
             raise InvalidInput(f"order must be 'asc' or 'desc', not {order!r}")
         for what, number in (("limit", limit), ("as_of", as_of)):
-            if number is not None and (type(number) is not int or number < 0):
+            if number is not None and (type(number) is not int or not 0 <= number <= sys.maxsize):
                 raise InvalidInput(f"{what} must be a whole number from 0, not {number!r}")
         if where is not None and not callable(where):
             raise InvalidInput(f"where must be a callable of an Event, not {where!r}")

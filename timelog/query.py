@@ -77,7 +77,7 @@ class Results:
         """How many events match.
 
         Blocks that lie in the range as a whole are counted from the index, unread, where nothing
-        but a range of time was asked for.
+        but a range of time was asked for; damage in them then goes unnoticed.
         """
         return self._count(self._scanner())
 
@@ -180,7 +180,7 @@ class Results:
         asked = self._filter
         try:
             segments = self._index.blocks(day, asked.start, asked.end, self._view.position)
-        except DamagedError as error:
+        except (DamagedError, OSError) as error:
             name = f"{names.CONTROL}/{names.INDEX} ({names.partition(day)})"
             scanner.note(Damage(name, 0, 0, str(error)))
             return

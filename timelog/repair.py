@@ -10,9 +10,9 @@ begins again; doing it twice changes nothing.
 
 from __future__ import annotations
 
-import logging
 import os
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 from timelog import names
@@ -23,18 +23,28 @@ from timelog.names import Layout
 from timelog.rotate import begin_journal, write_checkpoint
 from timelog.storage import UNKNOWN_BOOT, Storage, read_at, read_file, reading
 
-_log = logging.getLogger("timelog")
 _CHUNK = 1 << 20
 
 
 class Repairer:
-    """Repairs one log. Every method needs the store lock to be held."""
+    """Repairs one log. Every method needs the store lock to be held.
 
-    def __init__(self, layout: Layout, storage: Storage, index: Index, lock: StoreLock) -> None:
+    ``tell`` is given what is to be logged, which must wait until locks are released.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        storage: Storage,
+        index: Index,
+        lock: StoreLock,
+        tell: Callable[[str], None],
+    ) -> None:
         self._layout = layout
         self._storage = storage
         self._index = index
         self._lock = lock
+        self._tell = tell
         self._boot = storage.boot_id()
         self._checked_boot = False
 
@@ -88,11 +98,9 @@ class Repairer:
             restated=tuple(written),
             fenced=tuple(names_in_mark),
         )
-        _log.warning(
-            "repaired after an unfinished flush of process %d: %d commits kept, files %s",
-            mark.pid,
-            len(written),
-            ", ".join(names_in_mark),
+        self._tell(
+            f"repaired after an unfinished flush of process {mark.pid}: {len(written)} commits "
+            f"kept, files {', '.join(names_in_mark)}"
         )
 
     def _check_tails(self) -> None:
@@ -101,7 +109,7 @@ class Repairer:
         history.refresh(until=None)
         kept = self._surviving(history.commits)
         if len(kept) < len(history.commits):
-            self._forget(kept, len(history.commits) - len(kept), history.place)
+            self._forget(kept, len(history.commits) - len(kept), history)
         self._index.reload()
         self._index.refresh(until=None)
         touched = {block.path for commit in history.commits for block in commit.blocks}
@@ -117,16 +125,17 @@ class Repairer:
                 return commits[:n]
         return commits
 
-    def _forget(self, kept: list[Commit], lost: int, end: Place) -> None:
+    def _forget(self, kept: list[Commit], lost: int, history: _History) -> None:
         """Make a checkpoint of the state in which only ``kept`` was committed."""
         state = Index(self._layout, self._storage, "", lambda batch: None)
         state.reload()
+        state.log = history.log
         for commit in kept:
-            state.apply(commit, end)
-        state.place = end
+            state.apply(commit, history.place)
+        state.place = history.place
         state.lost += lost
         write_checkpoint(self._layout, self._storage, state)
-        _log.warning("a power cut took the newest %d commits of a log with sync='off'", lost)
+        self._tell(f"a power cut took the newest {lost} commits of a log with sync='off'")
 
     def _holds(self, block: Block) -> bool:
         crc, left, at = block.seed, block.length, block.offset

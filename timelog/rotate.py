@@ -8,8 +8,10 @@ next rotation.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from timelog import checkpoint, names
+from timelog.damage import Damage
 from timelog.index import Index, Place
 from timelog.journal import Begin, Commit, pack
 from timelog.names import Layout
@@ -29,7 +31,8 @@ def write_checkpoint(layout: Layout, storage: Storage, index: Index) -> None:
     """Save the index, begin a new journal file, and remove what neither needs any more."""
     with index.lock:
         sync_files(layout, storage, index)
-        number = index.root_number + 1
+        # Never used before, whatever root this process has seen: each root began a journal file.
+        number = index.place.journal + 1
         changed = [day for day in index.days.values() if day.changed]
         summaries = {
             day.start: day.summary for day in index.days.values() if day.summary is not None
@@ -73,9 +76,7 @@ def write_checkpoint(layout: Layout, storage: Storage, index: Index) -> None:
             if day.start in summaries:
                 day.summary = summaries[day.start]
                 day.changed = False
-        index.root_number = number
-        index.place = place
-        index.since_checkpoint = 0
+        index.checkpointed(place)
         _sweep(layout, storage, root)
 
 
@@ -93,6 +94,9 @@ def begin_journal(
     It appears whole or not at all: written and synced under another name, then renamed.
     """
     place = valid or index.place
+    if index.unsynced:
+        # Nobody will sync the file that ends here any more.
+        _sync_file(storage, layout.journal(place.journal))
     begin = Begin(
         index.log, place.journal + 1, index.sequence, index.time, place.offset, restated, fenced
     )
@@ -106,21 +110,35 @@ def sync_files(layout: Layout, storage: Storage, index: Index) -> None:
     """Make everything durable that commits so far named without syncing it, whoever wrote it."""
     if not index.unsynced:
         return
-    paths = [layout.segment(path) for path in sorted(index.unsynced)]
-    for path in [*paths, layout.journal(index.place.journal)]:
-        fd = storage.open_append(path)
+    directories = {layout.root}
+    for name in sorted(index.unsynced):
+        path = layout.segment(name)
         try:
-            storage.sync(fd)
-        finally:
-            os.close(fd)
-    for directory in sorted({path.parent for path in paths}):
+            _sync_file(storage, path)
+        except FileNotFoundError:
+            index.found_damage(Damage(name, 0, 0, "is gone before it was synced"))
+        else:
+            directories.add(path.parent)
+    _sync_file(storage, layout.journal(index.place.journal))
+    for directory in sorted(directories, reverse=True):
         storage.sync_directory(directory)
-    storage.sync_directory(layout.root)
+    index.unsynced.clear()
+
+
+def _sync_file(storage: Storage, path: Path) -> None:
+    fd = storage.open_append(path)
+    try:
+        storage.sync(fd)
+    finally:
+        os.close(fd)
 
 
 def _sweep(layout: Layout, storage: Storage, root: checkpoint.Root) -> None:
-    """Remove journal files and day indexes that ``root`` does not lead to."""
-    for name in os.listdir(layout.journals):
+    """Remove journal files and day indexes that ``root`` does not lead to.
+
+    Journal files in order: who is still reading one then finds either it or the next, or none.
+    """
+    for name in sorted(os.listdir(layout.journals)):
         number = names.parse_journal(name)
         if number is not None and number < root.journal:
             storage.unlink(layout.journals / name)

@@ -239,7 +239,9 @@ class Scanner:
             except DecodeError as error:
                 # Its crc held: it was written like this.
                 self._damaged(block, f"a line is not an event: {error}")
-                return _NOTHING
+                if not self._salvage:
+                    return _NOTHING
+                found = _salvage(block, data)
         elif self._salvage:
             found = _salvage(block, data)
         else:
@@ -345,6 +347,7 @@ class Scanner:
     def note(self, damage: Damage) -> None:
         """Report damage, once, to the search and to the log."""
         self._index.found_damage(damage)
+        self._index.tell()
         if damage not in self._noted:
             self._noted.add(damage)
             self.explanation.damaged += 1

@@ -74,11 +74,15 @@ class Storage:
             time.sleep(pause)
             pause = min(pause * 1.5, 0.02)
 
-    def write(self, fd: int, data: bytes | memoryview) -> None:
-        """Write all of ``data``: a short write goes on where it stopped."""
-        view = memoryview(data)
-        while view:
-            view = view[os.write(fd, view) :]
+    def write(self, fd: int, *parts: bytes) -> None:
+        """Write all of ``parts``, in one call: a short write goes on where it stopped."""
+        left = [memoryview(part) for part in parts if part]
+        while left:
+            done = os.writev(fd, left)
+            while left and done >= len(left[0]):
+                done -= len(left.pop(0))
+            if left:
+                left[0] = left[0][done:]
 
     def overwrite(self, fd: int, data: bytes, offset: int) -> None:
         """Write all of ``data`` in place at ``offset`` (the lock file only)."""

@@ -6,6 +6,7 @@ fork the child's store begins anew over the same directory.
 
 from __future__ import annotations
 
+import atexit
 import errno
 import logging
 import secrets
@@ -35,6 +36,14 @@ from timelog.timer import PeriodicTimer
 _log = logging.getLogger("timelog")
 
 _LONGEST_PAUSE = 30.0
+# Kept until they are closed: what is in memory when the interpreter exits is flushed then.
+_open_stores: set[Store] = set()
+
+
+@atexit.register
+def _close_all() -> None:
+    for store in list(_open_stores):
+        store.close_at_exit()
 
 
 class Store:
@@ -45,6 +54,7 @@ class Store:
         self.storage = storage
         self.layout = Layout(path)
         self.is_closed = False
+        self._is_abandoned = False
         self._closing = threading.Lock()
         self.id = self._find_or_create()
         self._begin()
@@ -63,6 +73,7 @@ class Store:
                 f"{self.layout.format} and the journal belong to different logs; "
                 "restore .timelog from one copy"
             )
+        _open_stores.add(self)
 
     def _begin(self) -> None:
         """Make the parts that belong to this process."""
@@ -71,7 +82,13 @@ class Store:
         self.timer = PeriodicTimer(
             options.flush_interval or 1.0, self._flush_in_background, self._failed, "timelog-flush"
         )
-        self.buffer = Buffer(self.storage, options.max_buffer, self.timer.start, self.timer.wake)
+        self.buffer = Buffer(
+            self.storage,
+            options.max_buffer,
+            # Not the timer's own methods: a failed close puts another in its place.
+            lambda: self.timer.start(),
+            lambda: self.timer.wake(),
+        )
         self.index = Index(self.layout, self.storage, secrets.token_hex(6), self.buffer.release)
         self.flusher = Flusher(
             self.layout,
@@ -87,7 +104,11 @@ class Store:
 
     def view(self) -> View:
         """What a search that begins now sees: committed events and memory, each event once."""
-        self.index.refresh()
+        try:
+            self.index.refresh()
+        except OSError as error:
+            raise storage_error("reading the index", error) from error
+        self.index.tell()
         with self.index.lock:
             return View(self.index.position, self.buffer.view())
 
@@ -106,11 +127,27 @@ class Store:
                 self.buffer.refuse(ClosedError("the log is closed; open it again to append"))
                 try:
                     self.flusher.close()
-                except TimelogError:
+                except BaseException:
                     self.buffer.refuse(self.flusher.degraded)
                     self.timer = self.timer.renewed()
+                    self.timer.start()
                     raise
             self.is_closed = True
+        _open_stores.discard(self)
+
+    def abandon(self) -> None:
+        """Close when there is time: nobody holds the log any more.
+
+        The garbage collector may call this in the middle of anything, with locks held, so it only
+        lets the timer's thread do it.
+        """
+        self._is_abandoned = True
+        if self.timer.is_alive:
+            self.timer.wake()
+        else:
+            # Nothing was ever appended.
+            self.is_closed = True
+            _open_stores.discard(self)
 
     def close_at_exit(self) -> None:
         """`close` where nobody is left to catch an error: it is logged."""
@@ -125,6 +162,8 @@ class Store:
         """In a child: drop what is the parent's, and begin anew."""
         self._closing = threading.Lock()
         self.flusher.after_fork()
+        # Results made before the fork hold it, and another thread may have held its lock.
+        self.index.lock = threading.RLock()
         if self.is_closed:
             return
         self._begin()
@@ -137,6 +176,8 @@ class Store:
 
     def _flush_in_background(self) -> float | None:
         """Flush; after a failure return a pause that grows, since trying costs something too."""
+        for severity, text in self.buffer.take_warnings():
+            _log.log(severity, "%s", text)
         try:
             self.flusher.flush()
         except TimelogError as error:
@@ -144,10 +185,12 @@ class Store:
                 _log.error("a flush failed, its events stay in memory: %s", error)
             self.failures += 1
             pause = self.options.flush_interval or 1.0
-            return min(pause * 2.0**self.failures, max(_LONGEST_PAUSE, pause))
+            return min(pause * 2.0 ** min(self.failures, 16), max(_LONGEST_PAUSE, pause))
         if self.failures:
             _log.warning("flushing works again after %d failures", self.failures)
         self.failures = 0
+        if self._is_abandoned:
+            self.close_at_exit()
         return None
 
     def _failed(self, error: Exception) -> None:

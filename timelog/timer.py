@@ -29,14 +29,13 @@ class PeriodicTimer:
         self._failed = failed
         self._woken = threading.Event()
         self._stopped = False
-        self._started = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
         """Begin; the first run comes after one interval. May be repeated."""
-        if not self._stopped and not self._started:
+        # Known by the thread itself, since an interrupt may come while it starts.
+        if not self._stopped and self._thread.ident is None:
             self._thread.start()
-            self._started = True
 
     def wake(self) -> None:
         """Run the action now, without waiting for the interval to pass."""
