@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
+from time import time_ns
 
 import msgspec
 
@@ -24,7 +25,10 @@ class Flat(msgspec.Struct, frozen=True, gc=False):
 
 
 class AppendFloor:
-    """Appending: a loop of an f-string of the five columns and `list.append`."""
+    """Appending: a loop of an f-string of the five columns and `list.append`.
+
+    The time is read and the id counted in the loop, since timelog makes its own, too.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.lines: list[str] = []
@@ -32,8 +36,8 @@ class AppendFloor:
     def append(self, rows: Sequence[tuple[int, str, str, str, str]]) -> int:
         """`rows` with their tags as one text each."""
         add = self.lines.append
-        for stamp, ident, source, tags, content in rows:
-            add(f"{stamp}\t{ident}\t{source}\t{tags}\t{content}")
+        for number, (_, _, source, tags, content) in enumerate(rows):
+            add(f"{time_ns()}\t{number}\t{source}\t{tags}\t{content}")
         return len(self.lines)
 
     def close(self) -> None:

@@ -83,7 +83,7 @@ def test_an_event_and_a_mapping_say_the_same() -> None:
     mapping = msgspec.structs.asdict(event)
     made = maker().of(event)
     assert made == maker().of(mapping)
-    assert made[:5] == (5, "id", "s", ("t",), "é")
+    assert msgspec.structs.astuple(made)[:5] == (5, "id", "s", ("t",), "é")
     least = len("é".encode()) + len("id") + EVENT_OVERHEAD + len('{"a":1}')
     assert least < made.size < least + 500
 

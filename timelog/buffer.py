@@ -36,7 +36,7 @@ _MICROSECONDS = tuple(f"{n:03d}Z" for n in range(1000))
 Fields = msgspec.Raw | msgspec.UnsetType
 
 
-class Entry(NamedTuple):
+class Entry(msgspec.Struct, gc=False):
     """An event that passed all checks. ``us`` and ``id`` are None where the buffer gives them."""
 
     us: int | None
@@ -101,6 +101,7 @@ class Buffer:
         self._ids = Uuid7()
         self._ms: int | None = None
         self._base = _NEVER
+        self._id_ms: int | None = None
         self._id_front = ""
         self._id_ends: Iterator[str] = iter(())
         self._text = ""
@@ -123,12 +124,16 @@ class Buffer:
             # A difference is a small integer, with which Python is faster.
             since = now - self._base
             if not 0 <= since < 1_000_000:
-                self._start(now // 1_000_000)
+                ms = now // 1_000_000
+                self._start(ms)
+                self._start_ids()
+                self._base = ms * 1_000_000
                 since = now - self._base
             try:
                 id = self._id_front + next(self._id_ends)
             except StopIteration:
-                id = self._next_id()
+                self._start_ids()
+                id = self._id_front + next(self._id_ends)
             text = self._text + _MICROSECONDS[since // 1000]
             self._append(Line(text, id, source, tags, content))
             self._size += size
@@ -156,6 +161,8 @@ class Buffer:
                 self._wait(self._max_size - size, block)
             if self._size + size > self._grow_at:
                 self._grow(block)
+            # What follows may go to any millisecond: `put` is to begin anew.
+            self._base = _NEVER
             now = self._time_ns() // 1000
             for entry in entries:
                 us = now if entry.us is None else entry.us
@@ -292,22 +299,25 @@ class Buffer:
         second, millisecond = divmod(ms - file.span.start // 1000, 1000)
         self._text = f"{file.front}{second:02d}.{millisecond:03d}"
         self._ms = ms
-        self._base = ms * 1_000_000
-        self._id_front, self._id_ends = self._ids.start(ms)
 
     def _stop(self) -> None:
         """Let the next event `_start`, whatever its time. The lock must be held."""
         self._ms = None
         self._base = _NEVER
 
+    def _start_ids(self) -> None:
+        """Prepare the next ids, of the current millisecond. The lock must be held."""
+        assert self._ms is not None
+        self._id_front, self._id_ends = self._ids.start(self._ms)
+        self._id_ms = self._ms
+
     def _next_id(self) -> str:
         """An id of the current millisecond. The lock must be held."""
-        try:
-            return self._id_front + next(self._id_ends)
-        except StopIteration:
-            assert self._ms is not None
-            self._id_front, self._id_ends = self._ids.start(self._ms)
-            return self._id_front + next(self._id_ends)
+        end = next(self._id_ends, None) if self._id_ms == self._ms else None
+        if end is None:
+            self._start_ids()
+            end = next(self._id_ends)
+        return self._id_front + end
 
     def _settle(self) -> None:
         """Count the arrivals in the current file. The lock must be held."""

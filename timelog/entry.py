@@ -76,7 +76,7 @@ class EntryMaker:
             raise InvalidEvent("an event needs a 'content'")
         content, size = check_content(event["content"], self._limits)
         if not content.isascii():
-            size += sys.getsizeof(content)
+            size += 4 * len(content)
         source, tags = event.get("source", ""), event.get("tags", ())
         try:
             source, tags = self.kinds[source, tags]

@@ -48,22 +48,27 @@ class Limits(NamedTuple):
 
 def check_content(content: object, limits: Limits) -> tuple[str, int]:
     """Return ``content`` as a plain str and its length in bytes of UTF-8, if it can be stored."""
-    if not isinstance(content, str):
-        raise InvalidEvent(f"content must be a str, not {type(content).__name__}")
-    size = _utf8_length("content", content)
+    if content.__class__ is not str:
+        if not isinstance(content, str):
+            raise InvalidEvent(f"content must be a str, not {type(content).__name__}")
+        content = str.__str__(content)
+    try:
+        size = len(content.encode())
+    except UnicodeEncodeError as error:
+        raise _lone_surrogate("content", error) from None
     if size > limits.content:
         raise InvalidEvent(
             f"content has {size} bytes, more than the limit of {limits.content}; "
             "shorten it, or open the log with a larger max_content"
         )
-    return str.__str__(content), size
+    return content, size
 
 
 def check_source(source: object, limits: Limits) -> str:
     """Return ``source`` as a plain str, if it can be stored."""
     if not isinstance(source, str):
         raise InvalidEvent(f"source must be a str, not {type(source).__name__}")
-    _utf8_length("source", source)
+    _check_utf8("source", source)
     if len(source) > limits.source:
         raise InvalidEvent(
             f"source has {len(source)} characters, more than the limit of {limits.source}"
@@ -83,7 +88,7 @@ def check_tags(tags: object, limits: Limits) -> tuple[str, ...]:
     for tag in checked:
         if not isinstance(tag, str):
             raise InvalidEvent(f"a tag must be a str, not {type(tag).__name__}")
-        _utf8_length("a tag", tag)
+        _check_utf8("a tag", tag)
         if not tag or len(tag) > limits.tag:
             raise InvalidEvent(f"the tag {tag[:40]!r} must have 1 to {limits.tag} characters")
         if any(is_control(character) for character in tag):
@@ -130,7 +135,7 @@ def _plain(where: str, value: object, depth: int) -> object:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
-        _utf8_length(where, value)
+        _check_utf8(where, value)
         return str.__str__(value)
     if isinstance(value, int):
         if not -(2**63) <= value < 2**64:
@@ -146,7 +151,7 @@ def _plain(where: str, value: object, depth: int) -> object:
         for key in value:
             if not isinstance(key, str):
                 raise InvalidEvent(f"{where}: the key {key!r} must be a str")
-            _utf8_length(where, key)
+            _check_utf8(where, key)
         return {
             str.__str__(key): _plain(f"{where}[{key!r}]", item, depth + 1)
             for key, item in value.items()
@@ -157,11 +162,15 @@ def _plain(where: str, value: object, depth: int) -> object:
     )
 
 
-def _utf8_length(what: str, text: str) -> int:
+def _check_utf8(what: str, text: str) -> None:
     try:
-        return len(text.encode())
+        text.encode()
     except UnicodeEncodeError as error:
-        raise InvalidEvent(
-            f"{what} has a lone surrogate at character {error.start}, which UTF-8 cannot hold; "
-            "encode it with errors='backslashreplace' first"
-        ) from None
+        raise _lone_surrogate(what, error) from None
+
+
+def _lone_surrogate(what: str, error: UnicodeEncodeError) -> InvalidEvent:
+    return InvalidEvent(
+        f"{what} has a lone surrogate at character {error.start}, which UTF-8 cannot hold; "
+        "encode it with errors='backslashreplace' first"
+    )

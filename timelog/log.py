@@ -87,11 +87,11 @@ class EventLog:
         the event then stays in memory and is tried again. Cost: no I/O unless ``sync``.
         """
         if content.__class__ is str and content.isascii() and len(content) <= self._max_content:
-            size = len(content)
+            size = len(content) + EVENT_OVERHEAD
         else:
             content, size = check_content(content, self._limits)
-            size += sys.getsizeof(content)
-        size += EVENT_OVERHEAD
+            # Up to four bytes a character, and its UTF-8, which encoding keeps beside it.
+            size += 4 * len(content) + EVENT_OVERHEAD
         try:
             source, tags = self._kinds[source, tags]  # type: ignore[index]
         except (KeyError, TypeError):

@@ -57,7 +57,7 @@ def to_us(value: Time, now_us: int) -> int:
     zone, for NaN and infinity, and outside the years 1 to 9999.
     """
     if isinstance(value, datetime):
-        if value.utcoffset() is None:
+        if value.tzinfo is not UTC and value.utcoffset() is None:
             raise InvalidTime(
                 f"the datetime {value!r} has no time zone; make it aware, "
                 "for example with .astimezone() or tzinfo=datetime.UTC"
