@@ -8,17 +8,15 @@ Thread-safe: one lock, held for well under a microsecond an event and never duri
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from types import FrameType
 from typing import NamedTuple
 
 import msgspec
 
 from timelog.codec import Line
-from timelog.errors import BufferFull, ReentryError
+from timelog.errors import BufferFull
+from timelog.guard import check_reentry, is_mine
 from timelog.memfile import MemoryFile, Slice
 from timelog.names import SegmentName
 from timelog.span import Span
@@ -79,8 +77,8 @@ class Buffer:
         self._max_size = max_size
         self._began = began
         self._wake = wake
-        self._lock = threading.Lock()
-        self._acquire, self._release = self._lock.acquire, self._lock.release
+        self._lock = threading.RLock()
+        self._is_mine = is_mine(self._lock)
         self._room = threading.Condition(self._lock)
         self._files: dict[str, MemoryFile] = {}
         self._cursors: dict[str, bytes] = {}
@@ -114,10 +112,9 @@ class Buffer:
 
     def put(self, content: str, source: str, tags: tuple[str, ...], size: int, block: bool) -> str:
         """Take an event of now; return its id. The short form of `put_many`, for speed."""
-        # A with statement on a lock costs twice as much as this, and this is the hot path.
-        if not self._acquire(False):
-            self._acquire_later(2)
-        try:
+        if self._is_mine():
+            check_reentry(self._lock, "an append")
+        with self._lock:
             if self._size > self._grow_at:
                 self._grow(block)
             now = self._time_ns()
@@ -137,8 +134,6 @@ class Buffer:
             text = self._text + _MICROSECONDS[since // 1000]
             self._append(Line(text, id, source, tags, content))
             self._size += size
-        finally:
-            self._release()
         return id
 
     def put_many(
@@ -149,7 +144,8 @@ class Buffer:
         ``size`` is the sum of their sizes and must not be over ``max_size``.
         """
         id = ""
-        with self._locked():
+        check_reentry(self._lock, "an append")
+        with self._lock:
             self._check()
             if size > self._max_size:
                 raise BufferFull(
@@ -178,7 +174,8 @@ class Buffer:
 
     def refuse(self, error: Exception | None) -> None:
         """From now on raise ``error`` for every event (closed, degraded); None takes it back."""
-        with self._locked():
+        check_reentry(self._lock, "an append")
+        with self._lock:
             self._refuse = error
             self._stop()
             self._room.notify_all()
@@ -190,22 +187,26 @@ class Buffer:
 
         None where nothing waits. Until `release` the batch stays visible to readers.
         """
-        with self._locked():
+        check_reentry(self._lock, "an append")
+        with self._lock:
             if self._batch is None and (self._files or self._cursors):
                 self._settle()
                 files = tuple(Slice.of(file) for file in self._files.values())
                 count = sum(file.length for file in files)
-                self._batch = Batch(
+                batch = Batch(
                     self._batches, files, self._arrived - count, count, self._size, self._cursors
                 )
+                self._stop()
+                # No call from here on, so no interrupt comes between.
+                self._batch = batch
                 self._batches += 1
                 self._files, self._cursors, self._file = {}, {}, None
-                self._stop()
             return self._batch
 
     def release(self, number: int) -> None:
         """Drop batch ``number``: the index has it (call while holding the index's lock)."""
-        with self._locked():
+        check_reentry(self._lock, "an append")
+        with self._lock:
             if self._batch is None or self._batch.number != number:
                 return
             self._size -= self._batch.size
@@ -218,20 +219,23 @@ class Buffer:
 
     def view(self) -> tuple[Slice, ...]:
         """Everything in memory, in a form that later appends do not change."""
-        with self._locked():
+        check_reentry(self._lock, "an append")
+        with self._lock:
             frozen = self._batch.files if self._batch else ()
             return frozen + tuple(Slice.of(file) for file in self._files.values())
 
     def cursor(self, name: str) -> bytes | None:
         """The value of a cursor that waits here, or None."""
-        with self._locked():
+        check_reentry(self._lock, "an append")
+        with self._lock:
             if name in self._cursors:
                 return self._cursors[name]
             return self._batch.cursors.get(name) if self._batch else None
 
     def arrivals(self) -> int:
         """How many events have ever been put in."""
-        with self._locked():
+        check_reentry(self._lock, "an append")
+        with self._lock:
             self._settle()
             return self._arrived
 
@@ -254,30 +258,6 @@ class Buffer:
         """What is to be logged of the buffer's size: (severity, text). It is then forgotten."""
         warnings, self._warnings = self._warnings, []
         return warnings
-
-    # -- inside -----------------------------------------------------------------------------
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        if not self._acquire(False):
-            # Behind this generator, contextlib and the method that locks.
-            self._acquire_later(4)
-        try:
-            yield
-        finally:
-            self._release()
-
-    def _acquire_later(self, depth: int) -> None:
-        """Wait for the lock, unless this thread itself holds it ``depth`` frames down or more."""
-        frame: FrameType | None = sys._getframe(depth)
-        while frame is not None:
-            if frame.f_code in _HOLDERS and frame.f_locals.get("self") is self:
-                raise ReentryError(
-                    "a signal handler or finalizer used the log in the middle of its own append; "
-                    "let it set a flag or raise, and use the log afterwards"
-                )
-            frame = frame.f_back
-        self._acquire()
 
     # -- with the lock held -----------------------------------------------------------------
 
@@ -370,19 +350,3 @@ class Buffer:
                 "flushed in time; see health(), or open the log with a larger max_buffer"
             )
         self._check()
-
-
-# The methods in which a thread holds the lock.
-_HOLDERS = frozenset(
-    method.__code__
-    for method in (
-        Buffer.put,
-        Buffer.put_many,
-        Buffer.refuse,
-        Buffer.freeze,
-        Buffer.release,
-        Buffer.view,
-        Buffer.cursor,
-        Buffer.arrivals,
-    )
-)

@@ -14,8 +14,6 @@ import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,12 +24,12 @@ from timelog.errors import (
     TRANSIENT,
     DamagedError,
     DegradedError,
-    ReentryError,
     StorageError,
     TimelogError,
     in_words,
     storage_error,
 )
+from timelog.guard import check_reentry
 from timelog.index import Index, Place
 from timelog.journal import Block, Commit, pack
 from timelog.lock import Mark, State, StoreLock
@@ -69,6 +67,8 @@ class Counters:
         self.errors = 0
         self.last_flush = 0
         self.last_error = ""
+        # Set while checkpoints fail: nothing is lost, but the journal grows.
+        self.checkpoint_error = ""
 
 
 class Flusher:
@@ -89,8 +89,7 @@ class Flusher:
         self._index = index
         self._buffer = buffer
         self._sync_flushes = sync_flushes
-        self._lock = threading.Lock()
-        self._owner = 0
+        self._lock = threading.RLock()
         self._untold: deque[str] = deque()
         self._store_lock = StoreLock(storage, layout.lock, lock_timeout)
         self._repairer = Repairer(layout, storage, index, self._store_lock, self._untold.append)
@@ -108,8 +107,10 @@ class Flusher:
 
         Raises `StorageError`, `LockTimeout` or `DegradedError`; the events then stay in memory.
         """
-        with self._alone():
+        check_reentry(self._lock, "a flush")
+        with self._lock:
             self._flush(self._sync_flushes)
+        self._tell()
 
     def sync(self) -> None:
         """Return when everything put into the buffer before is durable.
@@ -117,56 +118,52 @@ class Flusher:
         Callers that come while a flush runs share the next one. Errors as `flush`.
         """
         arrived = self._buffer.arrivals()
-        with self._alone():
+        check_reentry(self._lock, "a flush")
+        with self._lock:
             if self._durable < arrived or self._unfinished:
                 self._flush(True)
             if self._index.unsynced:
                 # An empty commit says that all before it is durable.
                 self._exclusive(Batch(-1, (), 0, 0, 0, {}), True)
+        self._tell()
 
     def reopen(self) -> None:
         """Try again after `DegradedError`: repair, and flush what memory holds."""
-        with self._alone():
+        check_reentry(self._lock, "a flush")
+        with self._lock:
             self.degraded = None
             self._buffer.refuse(None)
             self._flush(True)
+        self._tell()
 
     def close(self) -> None:
         """Commit everything, and save the index if a good part of the journal is new."""
-        with self._alone():
+        check_reentry(self._lock, "a flush")
+        with self._lock:
             self._flush(self._sync_flushes)
             if (
                 self._index.since_checkpoint >= COMMITS_AT_CLOSE
                 or self._index.place.offset >= JOURNAL_AT_CLOSE
             ):
                 self._exclusive(None, False, closing=True)
+        self._tell()
 
     def take_store(self) -> None:
         """Take the store lock once, repairing what a killed process left (at open)."""
-        with self._alone():
+        check_reentry(self._lock, "a flush")
+        with self._lock:
             for name in names.DIRECTORIES:
                 # Copies and archives often leave out directories that are empty.
                 self._storage.make_directory(self._layout.control / name)
             self._exclusive(None, False)
+        self._tell()
 
     def after_fork(self) -> None:
         """In a child: let go of what belongs to the parent."""
         self._store_lock.after_fork()
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Hold the flusher's lock; afterwards log what is to be said, with no lock held."""
-        if self._owner == threading.get_ident():
-            raise ReentryError(
-                "a signal handler or finalizer used the log in the middle of its own flush; let it "
-                "set a flag or raise, and use the log afterwards"
-            )
-        with self._lock:
-            self._owner = threading.get_ident()
-            try:
-                yield
-            finally:
-                self._owner = 0
+    def _tell(self) -> None:
+        """Log what is to be said, with no lock held: a handler may use this very log."""
         self._index.tell()
         while self._untold:
             _log.warning("%s", self._untold.popleft())
@@ -344,12 +341,15 @@ class Flusher:
     def _write_checkpoint(self) -> None:
         try:
             write_checkpoint(self._layout, self._storage, self._index)
+            self.counters.checkpoint_error = ""
         except (OSError, TimelogError) as error:
             # The journal still has everything; the next flush tries again.
             words = in_words(error) if isinstance(error, OSError) else str(error)
             self.counters.errors += 1
             self.counters.last_error = f"writing a checkpoint: {words}"
-            self._untold.append(self.counters.last_error)
+            if not self.counters.checkpoint_error:
+                self._untold.append(self.counters.last_error)
+            self.counters.checkpoint_error = words
 
 
 def _size(path: Path) -> int | None:

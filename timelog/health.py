@@ -57,7 +57,7 @@ class Health(msgspec.Struct, frozen=True):
 def health(store: Store) -> Health:
     """Look at an open log; see `Health`."""
     index, buffer, flusher = store.index, store.buffer, store.flusher
-    index.refresh()
+    store.refresh()
     totals = index.totals()
     counters = flusher.counters
     critical: list[str] = []
@@ -75,6 +75,8 @@ def health(store: Store) -> Health:
         critical.append("the buffer is nearly full")
     elif buffer.size > 0.5 * store.options.max_buffer:
         warnings.append("the buffer is more than half full")
+    if counters.checkpoint_error:
+        warnings.append(f"checkpoints fail, the journal grows: {counters.checkpoint_error}")
     if index.lost:
         warnings.append(f"power cuts took {index.lost} commits, as sync='off' permits")
     return Health(

@@ -260,7 +260,7 @@ class EventLog:
     def cursor(self, name: str) -> Any:
         """The value last stored under ``name`` by `append_many`, or None."""
         store = self._readable()
-        store.index.refresh()
+        store.refresh()
         with store.index.lock:
             packed = store.buffer.cursor(name) or store.index.cursors.get(name)
         return None if packed is None else msgpack.unpackb(packed, strict_map_key=False)
@@ -269,7 +269,7 @@ class EventLog:
     def position(self) -> int:
         """The position of the next event to be committed; as ``as_of`` it names the log of now."""
         store = self._readable()
-        store.index.refresh()
+        store.refresh()
         return store.index.position
 
     # -- looking after it -----------------------------------------------------------------
@@ -290,7 +290,7 @@ class EventLog:
         Read-only, bounded by what was committed when it began. See `Verification`.
         """
         store = self._readable()
-        store.index.refresh()
+        store.refresh()
         return verify(store.layout, store.index, deep=deep)
 
     def health(self) -> Health:

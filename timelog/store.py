@@ -26,6 +26,7 @@ from timelog.errors import (
     storage_error,
 )
 from timelog.flush import Flusher
+from timelog.guard import check_reentry
 from timelog.index import Index
 from timelog.names import Layout
 from timelog.options import Options
@@ -55,7 +56,7 @@ class Store:
         self.layout = Layout(path)
         self.is_closed = False
         self._is_abandoned = False
-        self._closing = threading.Lock()
+        self._closing = threading.RLock()
         self.id = self._find_or_create()
         self._begin()
         try:
@@ -102,13 +103,18 @@ class Store:
             self.buffer.refuse(ReadOnlyError("the log was opened with mode='r'; use mode='a'"))
         self._close_in_worker_process()
 
-    def view(self) -> View:
-        """What a search that begins now sees: committed events and memory, each event once."""
+    def refresh(self) -> None:
+        """Catch up with what other processes committed, as every look at the log begins."""
+        check_reentry(self.index.lock, "taking in a commit")
         try:
             self.index.refresh()
         except OSError as error:
             raise storage_error("reading the index", error) from error
         self.index.tell()
+
+    def view(self) -> View:
+        """What a search that begins now sees: committed events and memory, each event once."""
+        self.refresh()
         with self.index.lock:
             return View(self.index.position, self.buffer.view())
 
@@ -118,6 +124,7 @@ class Store:
         Where the flush fails the error is raised and the log stays open, so that nothing is lost
         in silence.
         """
+        check_reentry(self._closing, "closing it")
         with self._closing:
             if self.is_closed:
                 return
@@ -160,7 +167,7 @@ class Store:
 
     def after_fork(self) -> None:
         """In a child: drop what is the parent's, and begin anew."""
-        self._closing = threading.Lock()
+        self._closing = threading.RLock()
         self.flusher.after_fork()
         # Results made before the fork hold it, and another thread may have held its lock.
         self.index.lock = threading.RLock()

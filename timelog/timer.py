@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from queue import Empty, SimpleQueue
 
 
 class PeriodicTimer:
@@ -27,7 +28,7 @@ class PeriodicTimer:
         self._interval = interval
         self._action = action
         self._failed = failed
-        self._woken = threading.Event()
+        self._woken: SimpleQueue[None] = SimpleQueue()
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -39,12 +40,12 @@ class PeriodicTimer:
 
     def wake(self) -> None:
         """Run the action now, without waiting for the interval to pass."""
-        self._woken.set()
+        self._woken.put(None)
 
     def stop(self) -> None:
         """End, at once where the action is not running, else when it returns. May be repeated."""
         self._stopped = True
-        self._woken.set()
+        self._woken.put(None)
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join()
 
@@ -60,8 +61,12 @@ class PeriodicTimer:
     def _run(self) -> None:
         pause = self._interval
         while True:
-            self._woken.wait(min(pause, threading.TIMEOUT_MAX))
-            self._woken.clear()
+            try:
+                self._woken.get(timeout=min(pause, threading.TIMEOUT_MAX))
+                while True:
+                    self._woken.get_nowait()
+            except Empty:
+                pass
             if self._stopped:
                 return
             pause = self._interval
