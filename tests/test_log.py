@@ -8,6 +8,7 @@ import re
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 import timelog
 from timelog import errors
@@ -531,3 +534,38 @@ def test_a_file_cut_to_nothing_is_named(open_log: Open, path: Path) -> None:
     results = log.search()
     assert results.to_list() == []
     assert [damage.reason for damage in results.damage] == ["the file is too short"]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
+            st.text(st.characters(exclude_categories=["Cs"]), max_size=10),
+            st.lists(
+                st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=5),
+                max_size=3,
+            ),
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
+@example(
+    [("".join(map(chr, range(256))), "\x00\n\r\x1c\x85\u2028\u2029", ["\u2028", "\ufeff", ","])]
+)
+@settings(max_examples=60)
+def test_every_character_comes_back_from_memory_and_from_disk(
+    rows: list[tuple[str, str, list[str]]],
+) -> None:
+    with tempfile.TemporaryDirectory() as name, timelog.open(name + "/log", sync="off") as log:
+        for content, source, tags in rows:
+            log.append(content, source=source, tags=tags, timestamp=0)
+        for _ in range(2):
+            found = [(e.content, e.source, list(e.tags)) for e in log.search()]
+            assert found == rows
+            for content, source, tags in rows:
+                again = log.search(source=source, tags=tags, pattern=re.escape(content))
+                assert (content, source, tags) in [
+                    (e.content, e.source, list(e.tags)) for e in again
+                ]
+            log.flush()

@@ -62,7 +62,8 @@ class Buffer:
 
     ``max_size``: bytes of memory, as estimated. From the appending thread, under the lock, are
     called: ``began`` when there is something to flush, ``wake`` when the buffer has grown so far
-    that a flush should not wait for its timer.
+    that a flush should not wait for its timer. ``is_flusher`` tells whether the calling thread is
+    the one that makes room: it is never made to wait for that.
     """
 
     def __init__(
@@ -71,12 +72,14 @@ class Buffer:
         max_size: int,
         began: Callable[[], None],
         wake: Callable[[], None],
+        is_flusher: Callable[[], bool] = lambda: False,
     ) -> None:
         self._time_ns = storage.time_ns
         self._monotonic = storage.monotonic
         self._max_size = max_size
         self._began = began
         self._wake = wake
+        self._is_flusher = is_flusher
         self._lock = threading.RLock()
         self._is_mine = is_mine(self._lock)
         self._room = threading.Condition(self._lock)
@@ -341,6 +344,8 @@ class Buffer:
 
     def _wait(self, most: int, block: bool) -> None:
         """Wait until flushes have left at most ``most`` bytes. The lock must be held."""
+        if self._is_flusher():
+            return
         self._wake()
         if not block or not self._room.wait_for(
             lambda: self._size <= most or self._refuse is not None, WAIT_FOR_ROOM

@@ -89,6 +89,8 @@ class Store:
             # Not the timer's own methods: a failed close puts another in its place.
             lambda: self.timer.start(),
             lambda: self.timer.wake(),
+            # What the flusher logs may come back as an event, through the application's handler.
+            lambda: self.timer.is_current,
         )
         self.index = Index(self.layout, self.storage, secrets.token_hex(6), self.buffer.release)
         self.flusher = Flusher(

@@ -58,6 +58,11 @@ class PeriodicTimer:
         """Whether the thread is running."""
         return self._thread.is_alive()
 
+    @property
+    def is_current(self) -> bool:
+        """Whether the calling thread is the timer's."""
+        return threading.current_thread() is self._thread
+
     def _run(self) -> None:
         pause = self._interval
         while True:

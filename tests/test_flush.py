@@ -1,0 +1,179 @@
+"""The flusher: what one flush writes where, and what it asks of the disk."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import timelog
+from tests.rig import FaultyStorage
+from timelog import flush
+from timelog.errors import StorageError
+from timelog.storage import Storage
+
+Open = Callable[..., timelog.EventLog]
+T = 1_700_000_000 - 1_700_000_000 % 86_400
+
+
+def files(path: Path) -> list[str]:
+    return sorted(file.name for file in path.glob("[0-9]*/*"))
+
+
+def test_a_flush_of_two_spans_is_one_commit(open_log: Open) -> None:
+    log = open_log()
+    log.append("a", timestamp=T)
+    log.append("b", timestamp=T + 3600)
+    log.flush()
+    assert log._store.index.sequence == 1
+    assert log.health().flushes == 1 and log.health().flushed_events == 2
+
+
+def test_a_flush_of_nothing_writes_nothing(open_log: Open) -> None:
+    storage = FaultyStorage()
+    log = open_log(storage=storage)
+    before = len(storage.calls)
+    log.flush()
+    log.sync()
+    assert len(storage.calls) == before
+
+
+def test_the_steps_of_a_durable_flush_come_in_their_order(open_log: Open, path: Path) -> None:
+    """Mark, block, its file, the directories above, record, journal, and the mark goes."""
+    seen: list[str] = []
+
+    class Watched(Storage):
+        def overwrite(self, fd: int, data: bytes, offset: int) -> None:
+            seen.append("mark" if b"busy\xc0" not in data else "no mark")
+            super().overwrite(fd, data, offset)
+
+        def write(self, fd: int, *parts: bytes) -> None:
+            seen.append("record" if parts[0].startswith(b"tlJ1") else "block")
+            super().write(fd, *parts)
+
+        def sync(self, fd: int) -> None:
+            seen.append("sync")
+            super().sync(fd)
+
+    log = open_log(storage=Watched())
+    seen.clear()
+    log.append("a", timestamp=T)
+    log.flush()
+    # New file: the segment, its partition, the log's directory; then the journal.
+    assert seen == ["mark", "block", "sync", "sync", "sync", "record", "sync", "no mark"]
+    seen.clear()
+    log.append("b", timestamp=T)
+    log.flush()
+    assert seen == ["mark", "block", "sync", "record", "sync", "no mark"]
+
+
+def test_many_minutes_of_a_day_go_into_one_file(open_log: Open, path: Path) -> None:
+    log = open_log()
+    log.append_many({"content": str(n), "timestamp": T + n * 60} for n in range(16))
+    log.flush()
+    assert len(files(path)) == 16
+    log.append_many({"content": str(n), "timestamp": T + n * 60} for n in range(17))
+    log.flush()
+    assert len(files(path)) == 17 and files(path)[1].endswith("15T0000Z.jsonl")
+
+
+def test_late_events_that_trickle_in_share_a_file(open_log: Open, path: Path) -> None:
+    """The file of a late event stays open as long as an ordinary one, whatever its span."""
+    log = open_log()
+    log.append("now", sync=True)
+    for n in range(5):
+        log.append(f"late {n}", timestamp=T, sync=True)
+    assert len(files(path)) == 2
+
+
+def test_a_sealed_span_goes_on_in_a_next_file(open_log: Open, path: Path) -> None:
+    class Clock(Storage):
+        now = (T + 10) * 10**9
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.time_ns = lambda: self.now  # type: ignore[method-assign,assignment]
+
+    storage = Clock()
+    log = open_log(storage=storage)
+    log.append("on time", sync=True)
+    storage.now += 180 * 10**9
+    log.append("later", sync=True)
+    log.append("late", timestamp=T + 20, sync=True)
+    storage.now -= 3600 * 10**9
+    for n in range(3):
+        log.append(f"the clock went back {n}", timestamp=T + 30, sync=True)
+    assert [name.split("Z", 2)[2] for name in files(path)] == [".2.jsonl", ".jsonl", ".jsonl"]
+    assert [event.content for event in log.search(T, T + 25)] == ["on time", "late"]
+
+
+def test_bytes_that_others_appended_are_left_alone(open_log: Open, path: Path) -> None:
+    log = open_log()
+    log.append("a", timestamp=T, sync=True)
+    [segment] = path.glob("[0-9]*/*")
+    with segment.open("ab") as file:
+        file.write(b"by other means\n")
+    log.append("b", timestamp=T, sync=True)
+    assert segment.read_bytes().endswith(b"by other means\n")
+    assert [event.content for event in log.search()] == ["a", "b"]
+    assert len(files(path)) == 2
+
+
+def test_a_foreign_file_in_the_place_of_a_segment_is_not_touched(
+    open_log: Open, path: Path
+) -> None:
+    log = open_log()
+    log.append("a", timestamp=T + 60, sync=True)
+    partition = path / "2023-11-14"
+    planted = partition / "20231114T0000Z-20231114T0001Z.jsonl"
+    planted.write_text("mine\n")
+    log.append("b", timestamp=T, sync=True)
+    assert planted.read_text() == "mine\n"
+    assert [event.content for event in log.search()] == ["b", "a"]
+
+
+def test_a_segment_that_is_large_enough_is_followed_by_another(
+    open_log: Open, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flush, "SEGMENT_SIZE", 500)
+    log = open_log()
+    for _ in range(10):
+        log.append("x" * 100, timestamp=T, sync=True)
+    assert len(files(path)) > 3
+    assert log.search().count() == 10
+
+
+def test_threads_that_sync_together_share_flushes(open_log: Open) -> None:
+    storage = FaultyStorage(only="sync")
+    log = open_log(storage=storage)
+    before = len(storage.calls)
+    barrier = threading.Barrier(16)
+
+    def work(worker: int) -> None:
+        barrier.wait()
+        for n in range(10):
+            log.append(f"{worker} {n}", timestamp=T, sync=True)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert log.search().count() == 160
+    assert log.health().flushes <= 160 and len(storage.calls) - before <= 2 * 160 + 2
+
+
+def test_a_failed_batch_keeps_its_number_and_what_came_later_its_own(open_log: Open) -> None:
+    storage = FaultyStorage()
+    log = open_log(storage=storage)
+    log.append("one", timestamp=T)
+    storage.arm("EIO", only="sync")
+    with pytest.raises(StorageError, match="input/output error"):
+        log.flush()
+    storage.heal()
+    log.append("two", timestamp=T)
+    log.flush()
+    assert [event.content for event in log.search()] == ["one", "two"]
+    assert log._store.index.sequence == 2, "the batch that failed was not merged with the next"
