@@ -186,6 +186,9 @@ class Scanner:
         self._position = position
         self._salvage = salvage
         self._needles = filter.needles()
+        # What is looked for first: the longest, without the quotes, which are everywhere.
+        probes = [needle.strip(b'"') or needle for needle in self._needles]
+        self._probe = max(probes, key=len, default=b"")
         self._path = ""
         self._fd = -1
         self._began = time.perf_counter()
@@ -291,29 +294,31 @@ class Scanner:
 
     def _candidates(self, block: Block, data: bytes) -> Found:
         """Decode the lines that may match."""
-        if self._needles:
-            hits, needle = min((data.count(needle), needle) for needle in self._needles)
-            if not hits:
-                self.explanation.blocks_by_text += 1
-                return _NOTHING
-            if hits * _DENSE < block.count:
-                starts, lines = self._lines_with(data, needle)
-                return Found(
-                    decode_lines(b"".join(lines)),
-                    lambda: _line_numbers(data, starts),
-                    partial(_positions, block),
-                )
-        return Found(decode_lines(data), lambda: range(block.count), partial(_positions, block))
+        place = partial(_positions, block)
+        chosen = self._lines_with_needles(data, block.count // _DENSE) if self._needles else None
+        if chosen is None:
+            return Found(decode_lines(data), lambda: range(block.count), place)
+        starts, lines = chosen
+        if not lines:
+            self.explanation.blocks_by_text += 1
+            return _NOTHING
+        return Found(decode_lines(b"".join(lines)), lambda: _line_numbers(data, starts), place)
 
-    def _lines_with(self, data: bytes, needle: bytes) -> tuple[list[int], list[bytes]]:
-        """The lines that contain all needles, found by the rarest; with where they start."""
+    def _lines_with_needles(self, data: bytes, most: int) -> tuple[list[int], list[bytes]] | None:
+        """The lines that contain all needles, and where they start.
+
+        None where more than ``most`` lines would have to be looked at: decoding all is then faster.
+        """
         starts, lines = [], []
-        end = 0
-        while (hit := data.find(needle, end)) >= 0:
+        seen = end = 0
+        while (hit := data.find(self._probe, end)) >= 0:
+            seen += 1
+            if seen > most:
+                return None
             start = data.rfind(b"\n", end, hit) + 1 or end
             end = data.find(b"\n", hit) + 1
             line = data[start:end]
-            if all(other in line for other in self._needles):
+            if all(needle in line for needle in self._needles):
                 starts.append(start)
                 lines.append(line)
         return starts, lines
