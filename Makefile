@@ -17,7 +17,7 @@ test: $(VENV)/.test  ## run the tests
 
 lint: $(VENV)/.dev  ## ruff and strict mypy
 	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff format --check timelog tests tools benchmarks
 	$(BIN)/mypy
 
 bench: $(VENV)/.dev  ## benchmarks beside rivals, as ratios; results in benchmarks/results/

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Callable, Sequence
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,13 @@ from tests.test_pattern import ALPHABET, patterns
 from timelog.codec import Line, encode_lines
 from timelog.damage import Damage
 from timelog.event import Event
+from timelog.filter import Filter
 from timelog.index import Index
 from timelog.journal import Block
 from timelog.memfile import Slice
 from timelog.names import Layout, SegmentName
 from timelog.pattern import Pattern
-from timelog.scan import Filter, Found, Scanner
+from timelog.scan import Found, Scanner
 from timelog.span import Span
 from timelog.storage import Storage
 from timelog.timestamp import SECOND, to_datetime, to_text
@@ -498,25 +498,6 @@ def test_a_scanner_keeps_one_file_open_and_closes_it(log: Log) -> None:
     scanner.close()
     scanner.close()
     assert len(list(fds.iterdir())) == before
-
-
-def test_needles_are_written_as_json_writes_them() -> None:
-    asked = asks(tags=['a"b'], sources=["é\n"], pattern="x\ty")
-    assert asked.needles() == [b'"a\\"b"', '"source":"é\\n"'.encode(), b"x\\ty"]
-    assert asks(sources=["a", "b"]).needles() == []
-    assert asks(pattern="a|b").needles() == []
-
-
-@given(st.lists(st.integers(1, 5), min_size=1, max_size=5))
-def test_only_the_range_of_time_decides_what_is_covered(steps: list[int]) -> None:
-    times = list(accumulate(steps))
-    block = Block(PATH, 0, 1, 1, (0, 1), times[0], times[-1], 0, 0, (), ())
-    for start in (None, *range(times[-1] + 2)):
-        for end in (None, *range(times[-1] + 3)):
-            inside = all(
-                (start is None or start <= us) and (end is None or us < end) for us in times
-            )
-            assert asks(start=start, end=end).covers(block) == inside
 
 
 def test_a_where_is_asked_last_and_only_of_what_else_matches(log: Log) -> None:

@@ -7,8 +7,8 @@ ground   `errors`, `damage`, `timestamp`, `span`, `event`, `storage` (every call
 format   `names` (every file name), `codec` (events as lines), `journal`
 state    `memfile`, `buffer` (events not yet on disk), `segment`, `checkpoint`, `day`, `lock`,
          `index`
-work     `encode`, `rotate`, `repair`, `flush`, `create`, `pattern`, `scan`, `merge`, `query`,
-         `verify`
+work     `encode`, `rotate`, `repair`, `flush`, `create`, `pattern`, `filter`, `explain`, `scan`,
+         `merge`, `query`, `verify`
 face     `store` (the parts put together), `health`, `entry`, `log` (`EventLog`), this module
 around   `cli`
 """

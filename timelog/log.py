@@ -28,11 +28,11 @@ from timelog.errors import (
     ReadOnlyError,
 )
 from timelog.event import Event, check_content, check_id, check_source, check_tags
+from timelog.filter import Filter
 from timelog.health import Health, health
 from timelog.options import Options
 from timelog.pattern import Pattern
 from timelog.query import Results
-from timelog.scan import Filter
 from timelog.storage import Storage
 from timelog.store import Store
 from timelog.timestamp import END, Time, to_us

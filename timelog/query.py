@@ -18,12 +18,14 @@ from timelog import names
 from timelog.damage import Damage
 from timelog.errors import DamagedError
 from timelog.event import Event
+from timelog.explain import Explanation
+from timelog.filter import Filter
 from timelog.index import Index
 from timelog.journal import Block
 from timelog.memfile import Slice
 from timelog.merge import Loader, Part, merge
 from timelog.names import Layout
-from timelog.scan import Explanation, Filter, Found, Scanner
+from timelog.scan import Found, Scanner
 from timelog.timestamp import DAY
 
 

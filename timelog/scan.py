@@ -1,4 +1,4 @@
-"""`Filter` and `Scanner`: from a block's bytes, or a memory file, to the events that match.
+"""`Scanner`: from a block's bytes, or a memory file, to the events that match.
 
 From coarse to fine: blocks by time, tags and sources without reading; text that cannot match;
 then only candidate lines are decoded, and the exact test decides. Raw text only ever excludes.
@@ -12,119 +12,21 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import compress, islice
-from typing import NamedTuple
 
-import msgspec
-
-from timelog.codec import DecodeError, decode_line, decode_lines, json_text, to_event
+from timelog.codec import DecodeError, decode_line, decode_lines, to_event
 from timelog.damage import Damage
 from timelog.event import Event
+from timelog.explain import Explanation
+from timelog.filter import Filter
 from timelog.index import Index
 from timelog.journal import Block
 from timelog.memfile import Slice
 from timelog.names import Layout
-from timelog.pattern import Pattern
 from timelog.storage import open_read, read_at
-from timelog.timestamp import to_datetime, to_text
+from timelog.timestamp import to_text
 
 # Above one candidate in so many lines, decoding the whole block at once is faster.
 _DENSE = 4
-
-
-class Filter(NamedTuple):
-    """What a search asks for. ``start`` and ``end`` in microseconds, None for open."""
-
-    start: int | None
-    end: int | None
-    tags: frozenset[str]
-    sources: frozenset[str]
-    pattern: Pattern | None
-    where: Callable[[Event], object] | None
-    # Whether a source was asked for: of an empty choice no event has one.
-    by_source: bool
-
-    @property
-    def is_only_time(self) -> bool:
-        """Whether it asks for nothing but a range of time."""
-        return not (self.tags or self.by_source or self.pattern or self.where)
-
-    def covers(self, block: Block) -> bool:
-        """Whether every event of ``block`` is within the range of time."""
-        return (self.start is None or self.start <= block.first) and (
-            self.end is None or block.last < self.end
-        )
-
-    def needles(self) -> list[bytes]:
-        """Texts that each matching line contains, as JSON writes them."""
-        needles = [b'"%b"' % json_text(tag) for tag in sorted(self.tags)]
-        if len(self.sources) == 1:
-            needles.append(b'"source":"%b"' % json_text(next(iter(self.sources))))
-        if self.pattern and self.pattern.needle:
-            needles.append(self.pattern.needle)
-        return needles
-
-    def tests(self, *, check_time: bool) -> list[Callable[[Event], object]]:
-        """The exact tests, cheapest first."""
-        tests: list[Callable[[Event], object]] = []
-        if check_time and self.start is not None:
-            start = to_datetime(self.start)
-            tests.append(lambda event: event.timestamp >= start)
-        if check_time and self.end is not None:
-            end = to_datetime(self.end)
-            tests.append(lambda event: event.timestamp < end)
-        if self.by_source:
-            tests.append(lambda event: event.source in self.sources)
-        if self.tags:
-            tests.append(lambda event: self.tags.issubset(event.tags))
-        if self.pattern:
-            matches = self.pattern.matches
-            tests.append(lambda event: matches(event.content))
-        if self.where:
-            tests.append(self.where)
-        return tests
-
-
-class Explanation(msgspec.Struct):
-    """What a search did, stage by stage. ``str()`` of it is a small table."""
-
-    days: int = 0
-    segments: int = 0
-    blocks: int = 0
-    blocks_by_time: int = 0
-    blocks_by_tags: int = 0
-    blocks_by_source: int = 0
-    blocks_by_text: int = 0
-    blocks_by_count: int = 0
-    bytes_read: int = 0
-    lines: int = 0
-    decoded: int = 0
-    in_memory: int = 0
-    matched: int = 0
-    damaged: int = 0
-    milliseconds: float = 0.0
-    needles: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        needles = ", ".join(map(repr, self.needles)) or "none"
-        rows = [
-            ("days with events in the range", self.days),
-            ("segments in the range", self.segments),
-            ("blocks in these segments", self.blocks),
-            ("  skipped by time", self.blocks_by_time),
-            ("  skipped by tags", self.blocks_by_tags),
-            ("  skipped by source", self.blocks_by_source),
-            ("  counted without reading", self.blocks_by_count),
-            (f"  skipped by text (must have: {needles})", self.blocks_by_text),
-            ("  withheld because damaged", self.damaged),
-            ("bytes read", self.bytes_read),
-            ("lines in the blocks read", self.lines),
-            ("lines decoded", self.decoded),
-            ("events looked at in memory", self.in_memory),
-            ("events that match", self.matched),
-        ]
-        width = max(len(name) for name, _ in rows)
-        table = [f"{name:{width}}  {value:>12,}" for name, value in rows]
-        return "\n".join([*table, f"{'milliseconds':{width}}  {self.milliseconds:>12,.1f}"])
 
 
 class Found:
