@@ -20,6 +20,8 @@ class Day:
         self.pending: list[tuple[Block, int]] = []
         self.fences: list[tuple[SegmentName, int]] = []
         self.changed = summary is None
+        # How many blocks are in memory, which is what a loaded day costs.
+        self.weight = 0
         self.first = summary.first if summary else 0
         self.last = summary.last if summary else 0
         self.count = summary.count if summary else 0
@@ -36,6 +38,7 @@ class Day:
             self.pending.append((block, time))
         else:
             _place(self.files, segment_name(block.path), time).add(block)
+            self.weight += 1
 
     def fence(self, name: SegmentName, time: int) -> None:
         """Let the segment ``name`` take no more blocks, whether it has any or not."""
@@ -51,6 +54,7 @@ class Day:
             _place(files, segment_name(block.path), time).add(block)
         for name, time in self.fences:
             _place(files, name, time).fenced = True
+        self.weight = sum(len(segment.blocks) for segment in files)
         # Last, so that an interrupt lets it be loaded again.
         self.files = files
         self.pending, self.fences = [], []

@@ -30,7 +30,7 @@ from timelog.timestamp import DAY
 
 _log = logging.getLogger("timelog")
 
-# Loaded days are dropped, least recently used first, beyond this many segments.
+# Loaded days are dropped, least recently used first, beyond this many blocks of 500 bytes or so.
 MOST_LOADED = 100_000
 # Damage is remembered, for health() and verify(), up to this many places.
 MOST_DAMAGE = 1_000
@@ -350,7 +350,7 @@ class Index:
                 ) from None
             day.loaded(checkpoint.parse_day(data, day.summary))
         assert day.files is not None
-        self._used(day, len(day.files))
+        self._used(day)
         return day.files
 
     def find_files(self, start: int) -> FileIndex | None:
@@ -427,10 +427,10 @@ class Index:
 
     # -- inside ---------------------------------------------------------------------------
 
-    def _used(self, day: Day, segments: int) -> None:
+    def _used(self, day: Day) -> None:
         """Note that a loaded day was used, and drop others where too much is loaded."""
-        self._loaded += segments - self._recent.pop(day.start, 0)
-        self._recent[day.start] = segments
+        self._loaded += day.weight - self._recent.pop(day.start, 0)
+        self._recent[day.start] = day.weight
         if self._loaded <= MOST_LOADED:
             return
         for start in list(self._recent):

@@ -64,7 +64,14 @@ class Segment:
         if last is not None and last.end == block.offset and last.length + block.length <= COALESCE:
             self.blocks[-1] = _join(last, block)
         else:
-            self.blocks.append(msgspec.structs.replace(block, path=self.path))
+            # Equal values are kept once: a busy log has the same few tags in block after block.
+            tags, sources = block.tags, block.sources
+            if last is not None:
+                tags = last.tags if last.tags == tags else tags
+                sources = last.sources if last.sources == sources else sources
+            self.blocks.append(
+                msgspec.structs.replace(block, path=self.path, tags=tags, sources=sources)
+            )
 
 
 class FileIndex:
