@@ -30,13 +30,19 @@ class PeriodicTimer:
         self._failed = failed
         self._woken: SimpleQueue[None] = SimpleQueue()
         self._stopped = False
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._name = name
+        self._thread = self._make_thread()
 
     def start(self) -> None:
         """Begin; the first run comes after one interval. May be repeated."""
         # Known by the thread itself, since an interrupt may come while it starts.
         if not self._stopped and self._thread.ident is None:
-            self._thread.start()
+            try:
+                self._thread.start()
+            except RuntimeError:
+                # The system had no thread to give; this object cannot be started again.
+                self._thread = self._make_thread()
+                raise
 
     def wake(self) -> None:
         """Run the action now, without waiting for the interval to pass."""
@@ -51,7 +57,7 @@ class PeriodicTimer:
 
     def renewed(self) -> PeriodicTimer:
         """A timer like this one that has not been started."""
-        return PeriodicTimer(self._interval, self._action, self._failed, self._thread.name)
+        return PeriodicTimer(self._interval, self._action, self._failed, self._name)
 
     @property
     def is_alive(self) -> bool:
@@ -62,6 +68,9 @@ class PeriodicTimer:
     def is_current(self) -> bool:
         """Whether the calling thread is the timer's."""
         return threading.current_thread() is self._thread
+
+    def _make_thread(self) -> threading.Thread:
+        return threading.Thread(target=self._run, name=self._name, daemon=True)
 
     def _run(self) -> None:
         pause = self._interval
