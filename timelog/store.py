@@ -127,21 +127,34 @@ class Store:
         in silence.
         """
         check_reentry(self._closing, "closing it")
-        with self._closing:
-            if self.is_closed:
-                return
-            if self.options.is_writable:
-                self.timer.stop()
-                # From here on no event is taken, so the last flush has all of them.
-                self.buffer.refuse(ClosedError("the log is closed; open it again to append"))
+        if self.timer.is_current:
+            # Not by waiting: who closes already may be waiting for this very thread to end. No
+            # signal handler runs in it, so nothing can come between the two lines.
+            if self._closing.acquire(blocking=False):
                 try:
-                    self.flusher.close()
-                except BaseException:
-                    self.buffer.refuse(self.flusher.degraded)
-                    self.timer = self.timer.renewed()
-                    self.timer.start()
-                    raise
-            self.is_closed = True
+                    self._close()
+                finally:
+                    self._closing.release()
+            return
+        with self._closing:
+            self._close()
+
+    def _close(self) -> None:
+        """`close` with its lock held."""
+        if self.is_closed:
+            return
+        if self.options.is_writable:
+            self.timer.stop()
+            # From here on no event is taken, so the last flush has all of them.
+            self.buffer.refuse(ClosedError("the log is closed; open it again to append"))
+            try:
+                self.flusher.close()
+            except BaseException:
+                self.buffer.refuse(self.flusher.degraded)
+                self.timer = self.timer.renewed()
+                self.timer.start()
+                raise
+        self.is_closed = True
         _open_stores.discard(self)
 
     def abandon(self) -> None:
