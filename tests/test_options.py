@@ -14,7 +14,7 @@ from timelog.options import Options, check_options
 DEFAULTS: dict[str, Any] = {
     name: parameter.default
     for name, parameter in inspect.signature(timelog.open).parameters.items()
-    if name not in ("path", "storage")
+    if name not in ("path", "storage", "group")  # these choose the storage, and are not kept
 }
 
 
@@ -38,17 +38,15 @@ def test_the_defaults_are_those_that_the_docstring_says() -> None:
     assert options.max_future == 86_400.0
     assert options.limits.content == 1024 * 1024
     assert options.limits.fields == 256 * 1024
-    assert options.group is False
 
 
 def test_what_is_asked_for_is_taken() -> None:
-    options = check(mode="r", sync="off", flush_interval=0, max_content=5, max_fields=6, group=True)
+    options = check(mode="r", sync="off", flush_interval=0, max_content=5, max_fields=6)
     assert not options.is_writable
     assert options.sync == "off"
     assert options.flush_interval == 0
     assert options.limits.content == 5
     assert options.limits.fields == 6
-    assert options.group is True
 
 
 def test_the_environment_decides_where_the_caller_does_not(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 import timelog
+from tests.rig import to_line
 from timelog import segment as segment_module
-from timelog.codec import decode_lines, encode_lines, to_line
+from timelog.codec import decode_lines, encode_lines
 from timelog.index import Index
 from timelog.journal import Block
 from timelog.names import Layout

@@ -81,7 +81,6 @@ def open(
         max_future=max_future,
         max_content=max_content,
         max_fields=max_fields,
-        group=group,
     )
     if storage is None:
         storage = Storage(0o640, 0o750) if group else Storage()

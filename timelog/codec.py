@@ -15,7 +15,6 @@ from typing import Any
 import msgspec
 
 from timelog.event import Event
-from timelog.timestamp import from_datetime, to_text
 
 
 class Line(msgspec.Struct, gc=False, omit_defaults=True):
@@ -59,18 +58,6 @@ def to_event(line: Line) -> Event:
         return Event(timestamp, line.id, line.source, line.tags, line.content)
     fields = _fields_decoder.decode(bytes(line.fields))
     return Event(timestamp, line.id, line.source, line.tags, line.content, fields)
-
-
-def to_line(event: Event) -> Line:
-    """Return the line that ``event`` was, or would be, read from."""
-    return Line(
-        to_text(from_datetime(event.timestamp)),
-        event.id,
-        event.source,
-        event.tags,
-        event.content,
-        msgspec.Raw(_encoder.encode(event.fields)) if event.fields else msgspec.UNSET,
-    )
 
 
 def json_text(text: str) -> bytes:

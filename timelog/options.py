@@ -18,7 +18,6 @@ class Options(NamedTuple):
     max_buffer: int
     lock_timeout: float
     max_future: float
-    group: bool
     limits: Limits
 
     @property
@@ -37,7 +36,6 @@ def check_options(
     max_future: float,
     max_content: int,
     max_fields: int,
-    group: bool,
 ) -> Options:
     """Return the options, or raise `InvalidInput` with what is wrong and what would be right."""
     if mode not in ("a", "r"):
@@ -64,4 +62,4 @@ def check_options(
         raise InvalidInput(
             f"max_content ({max_content}) must be smaller than max_buffer ({max_buffer})"
         )
-    return Options(mode, sync, flush_interval, max_buffer, lock_timeout, max_future, group, limits)
+    return Options(mode, sync, flush_interval, max_buffer, lock_timeout, max_future, limits)
