@@ -25,6 +25,12 @@ RARE_TAG = "audit"
 NEEDLE = "lease of shard zx-41417 lost"
 """Exactly `needles` events hold this text; no template can produce it."""
 
+ONE_NEEDLE = "torn page 7f03 of volume kq-2718 mended"
+"""A text that no template can produce either; `search.py` adds it to exactly one event."""
+
+ABSENT = "connection reset by peer"
+"""No event holds this text, though many hold parts of it."""
+
 CLASS_PATTERN = r" 5\d\d [1-9]\d{4} "
 """A pattern of classes, without a literal to look for: an answer 5xx of five digits' length."""
 

@@ -691,3 +691,30 @@ def test_a_terminal_gets_a_pager(log_dir: Path, tmp_path: Path) -> None:
 def test_status_on_a_terminal_is_a_table(log_dir: Path) -> None:
     shown = on_terminal("--dir", str(log_dir), "status", "--utc")
     assert "2026-07-02T09:00:00.000000+00:00" in shown and "healthy" in shown
+
+
+def test_index_builds_the_text_index_and_says_what_it_built(
+    cli: Cli, log_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("timelog.indexer.LEAST_TEXT", 1)
+    answer = cli("index")
+    assert answer.code == 0 and re.match(r"3 segments, \d+ bytes of text: 2 files", answer.out)
+    assert len(list((log_dir / ".timelog" / "index").glob("*.text"))) == 2
+    assert cli("index").out.startswith("nothing to build")
+    assert cli("index", "-q").out == ""
+
+
+def test_a_pattern_that_explodes_ends_with_the_timeout(cli: Cli, log_dir: Path) -> None:
+    with timelog.open(log_dir) as log:
+        log.append("a" * 40 + "!")
+    answer = cli("search", "-g", "(a+)+$", "--timeout", "0.2")
+    assert answer.code == 2 and "longer than its timeout of 0.2 s" in answer.err
+    assert cli("search", "-g", "(a+)+$", "--engine", "linear").code == 1
+    assert cli("search", "-g", "root$", "--timeout", "30", "--json").ids == ["a"]
+
+
+def test_what_the_linear_engine_cannot_express_is_refused(cli: Cli) -> None:
+    answer = cli("search", "-g", r"(\w)\1", "--engine", "linear")
+    assert answer.code == 2 and "linear" in answer.err
+    for wrong in ("0", "-1", "soon", "nan", "inf"):
+        assert cli("search", f"--timeout={wrong}").code == 2

@@ -16,6 +16,7 @@ from tests.rig import to_line
 from timelog.codec import (
     DecodeError,
     Line,
+    decode_contents,
     decode_line,
     decode_lines,
     encode_lines,
@@ -86,6 +87,12 @@ def test_memory_and_disk_give_the_same_event(event: Event) -> None:
     """What a search finds before the flush is what it finds after."""
     held = to_line(event)
     assert to_event(held) == decode_lines(encode_lines([held]))[0] == event
+
+
+@given(st.lists(events, max_size=4))
+def test_contents_alone_are_those_of_the_events(batch: list[Event]) -> None:
+    text = encode_lines([to_line(event) for event in batch])
+    assert decode_contents(text) == [event.content for event in batch]
 
 
 @given(events)
@@ -168,6 +175,7 @@ def test_empty_fields_are_not_written_and_all_else_is() -> None:
 def test_no_events_are_no_text() -> None:
     assert encode_lines([]) == b""
     assert decode_lines(b"") == []
+    assert decode_contents(b"") == []
 
 
 def test_other_tools_read_the_lines() -> None:
@@ -215,6 +223,23 @@ def test_one_line_that_is_no_event_refuses_the_batch() -> None:
     good = encode_lines([line()])
     with pytest.raises(DecodeError):
         decode_lines(good + b"nonsense\n" + good)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"nonsense\n",
+        b"{}\n",
+        b'{"content":1}\n',
+        b'{"content":"a"\n',
+        b'{"content":"\xff"}\n',
+    ],
+)
+def test_contents_of_what_is_no_json_or_has_none_are_refused(text: bytes) -> None:
+    good = encode_lines([line("good")])
+    for batch in (text, good + text, text + good):
+        with pytest.raises((DecodeError, UnicodeDecodeError)):
+            decode_contents(batch)
 
 
 # -- text to look for ---------------------------------------------------------------------

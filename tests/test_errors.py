@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import builtins
+import configparser
 import errno
 import os
 import re
+from pathlib import Path
 
 import pytest
 
 import timelog
 from timelog import errors
-from timelog.errors import TRANSIENT, DegradedError, StorageError, in_words, storage_error
+from timelog.errors import (
+    TRANSIENT,
+    DegradedError,
+    MissingExtra,
+    SearchTimeout,
+    StorageError,
+    in_words,
+    missing_extra,
+    storage_error,
+)
 
 
 def drawn_tree() -> dict[str, tuple[str, str | None]]:
@@ -20,7 +31,7 @@ def drawn_tree() -> dict[str, tuple[str, str | None]]:
     above: dict[int, str] = {}
     for line in (errors.__doc__ or "").splitlines():
         match = re.match(r"^([ │├└─]*)([A-Z]\w+)(?: \((\w+)\))?", line)
-        if match and match[2].endswith(("Error", "Full", "Timeout", "Found")) | (
+        if match and match[2].endswith(("Error", "Full", "Timeout", "Found", "Extra")) | (
             "Invalid" in match[2]
         ):
             depth = len(match[1])
@@ -85,6 +96,32 @@ def test_a_storage_error_keeps_the_number_and_says_what_was_done() -> None:
 
 def test_degraded_is_a_storage_error() -> None:
     assert issubclass(DegradedError, StorageError)
+
+
+def test_a_missing_extra_says_who_needs_it_and_how_it_is_installed() -> None:
+    error = missing_extra("to_arrow", "arrow")
+    assert isinstance(error, MissingExtra)
+    assert isinstance(error, ImportError)
+    assert "to_arrow" in str(error)
+    assert "pip install 'timelog[arrow]'" in str(error)
+
+
+def test_every_extra_that_an_error_names_exists() -> None:
+    root = Path(__file__).parents[1]
+    config = configparser.ConfigParser(interpolation=None)
+    config.read(root / "setup.cfg")
+    named = {
+        extra
+        for module in (root / "timelog").rglob("*.py")
+        for extra in re.findall(r'missing_extra\(.*?"(\w+)"\)', module.read_text())
+    }
+    assert named
+    assert named <= set(config["options.extras_require"])
+
+
+def test_a_search_that_takes_too_long_is_a_timeout() -> None:
+    assert issubclass(SearchTimeout, TimeoutError)
+    assert not issubclass(SearchTimeout, StorageError)
 
 
 def test_only_what_passes_by_itself_is_transient() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from timelog import index as module
 from timelog.create import create_log
@@ -22,7 +23,7 @@ from timelog.names import Layout, SegmentName
 from timelog.rotate import begin_journal, write_checkpoint
 from timelog.span import Span
 from timelog.storage import Storage
-from timelog.timestamp import DAY, HOUR, MINUTE
+from timelog.timestamp import DAY, END, HOUR, MINUTE
 
 STORAGE = Storage()
 START = 20_000 * DAY
@@ -437,6 +438,103 @@ def test_a_view_sees_no_block_that_came_later(layout: Layout) -> None:
         seen = [each for _, blocks in index.blocks(START, None, None, position) for each in blocks]
         assert [each.runs[0] for each in seen] == list(range(position))
     assert index.blocks(START + DAY, None, None, 3) == []
+
+
+def test_a_view_at_the_end_sees_all_blocks_and_none_that_came_later(layout: Layout) -> None:
+    """Also of a segment that grew since, and where small blocks became one."""
+    index = index_of(layout)
+    for n in range(1, 30):
+        write(layout, commit(n, blocks=(block(START + n // 10 * MINUTE, n % 10 * 10, n - 1),)))
+        index.refresh()
+        for position in (n - 1, n, n + 1):
+            found = index.blocks(START, None, None, position)
+            assert [name.path for name, _ in found] == [
+                path_of(START + m * MINUTE) for m in range(n // 10 + 1)
+            ]
+            for name, blocks in found:
+                segment = index.segment(name.path)
+                assert segment is not None
+                assert blocks == tuple(each for each in segment.blocks if each.runs[0] < position)
+    all_of_it = index.blocks(START, None, None, index.position)
+    assert all_of_it == index.blocks(START, None, None, index.position + 1000)
+    write(layout, commit(30, blocks=(block(START + 9 * MINUTE, 0, 29),)))
+    index.refresh()
+    assert [(name, blocks) for name, blocks in index.blocks(START, None, None, 29) if blocks] == (
+        all_of_it
+    )
+
+
+# -- sealed -------------------------------------------------------------------------------
+
+
+def sealed(index: Index, before: int, day: int = START) -> list[str]:
+    return [path for path, _ in index.sealed(day, before)]
+
+
+def test_a_segment_is_sealed_when_its_span_and_the_minute_that_made_it_are_over(
+    layout: Layout,
+) -> None:
+    """The second is late: of the first minute, made ten minutes later."""
+    late = START + 10 * MINUTE
+    write(
+        layout,
+        commit(1, time=START + 5),
+        commit(2, time=late + 5, blocks=(replace(block(START, 0, 1), path=path_of(START, 2)),)),
+        commit(3, time=late + 6, blocks=(block(START + HOUR, 0, 2),)),
+    )
+    index = index_of(layout)
+    one, two, three = path_of(START), path_of(START, 2), path_of(START + HOUR)
+    for before, paths in (
+        (START, []),
+        (START + MINUTE - 1, []),
+        (START + MINUTE, [one]),
+        (late + MINUTE - 1, [one]),
+        (late + MINUTE, [one, two]),
+        (START + HOUR + MINUTE - 1, [one, two]),
+        (START + HOUR + MINUTE, [one, two, three]),
+        (END, [one, two, three]),
+    ):
+        assert sealed(index, before) == paths
+    assert sealed(index, END, START + DAY) == []
+
+
+def test_sealed_segments_come_with_all_their_blocks(layout: Layout) -> None:
+    write(layout, *(commit(n) for n in range(1, 100)))
+    index = index_of(layout)
+    for found in (index, index_after_checkpoint(layout)):
+        for path, blocks in found.sealed(START, END):
+            segment = found.segment(path)
+            assert segment is not None
+            assert blocks == tuple(segment.blocks)
+        assert sum(block.count for _, blocks in found.sealed(START, END) for block in blocks) == 99
+
+
+def index_after_checkpoint(layout: Layout) -> Index:
+    write_checkpoint(layout, STORAGE, index_of(layout))
+    return index_of(layout)
+
+
+def test_a_fenced_segment_is_sealed_and_one_without_blocks_is_not_named(layout: Layout) -> None:
+    write(layout, commit(1))
+    index = index_of(layout)
+    begin_journal(layout, STORAGE, index, fenced=(path_of(START), path_of(START, 2)))
+    again = index_of(layout)
+    assert sealed(again, START) == [path_of(START)]
+    assert sealed(again, END) == [path_of(START)]
+
+
+def test_what_is_sealed_on_a_damaged_day_is_not_known(layout: Layout) -> None:
+    write(layout, commit(1), commit(2, blocks=(block(START + DAY, 0, 1),)))
+    write_checkpoint(layout, STORAGE, index_of(layout))
+    (file,) = layout.index.glob("2024-10-04.*.index")
+    flip(file, 20)
+    index = index_of(layout)
+    with pytest.raises(DamagedError, match=file.name):
+        index.sealed(START, END)
+    assert sealed(index, END, START + DAY) == [path_of(START + DAY)]
+
+
+# -- looking for one ----------------------------------------------------------------------
 
 
 def test_a_segment_is_found_by_its_path(layout: Layout) -> None:

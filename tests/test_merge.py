@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from timelog import merge as module
 from timelog.event import Event
-from timelog.merge import Loader, Part, merge
+from timelog.merge import Loader, Part, in_order, merge
 from timelog.scan import Found
 from timelog.timestamp import END, FIRST, to_datetime
 
@@ -28,6 +28,7 @@ class Source:
     def __init__(self, parts: Sequence[Sequence[Item]], slack: int = 0) -> None:
         self.items = [sorted(items, key=itemgetter(1)) for items in parts]
         self.loads: Counter[int] = Counter()
+        self.first_loads: list[int] = []
         self.reads: Counter[int] = Counter()
         self.damaged: set[int] = set()
         self.parts = [
@@ -41,6 +42,7 @@ class Source:
         return Event(to_datetime(us), str(position), "", (), CONTENT)
 
     def load(self, n: int) -> Found:
+        self.first_loads += [] if self.loads[n] else [n]
         self.loads[n] += 1
         numbers = range(len(self.items[n]))
         events = [self.event(n, number) for number in numbers]
@@ -52,7 +54,8 @@ class Source:
         return [] if n in self.damaged else [self.event(n, number) for number in numbers]
 
     def batches(self, *, descending: bool = False) -> Iterator[list[Event]]:
-        return merge(self.parts, Loader(self.load, self.lines), descending=descending)
+        parts = in_order(self.parts, descending=descending)
+        return merge(parts, Loader(self.load, self.lines), descending=descending)
 
     def merged(self, *, descending: bool = False) -> list[int]:
         """The positions in the order in which their events come."""
@@ -222,4 +225,30 @@ def test_no_parts_are_no_events() -> None:
 def test_parts_without_matching_events_are_passed_over(descending: bool) -> None:
     nothing = Loader[None](lambda source: Found([], tuple, tuple), lambda source, numbers: [])
     parts = [Part(0, 10, None), Part(5, 20, None), Part(30, 40, None)]
-    assert not any(merge(parts, nothing, descending=descending))
+    ordered = in_order(parts, descending=descending)
+    assert not any(merge(ordered, nothing, descending=descending))
+
+
+@given(
+    parts(),
+    st.booleans(),
+    st.sampled_from([0, 2, 100]),
+    st.sampled_from([1, 5, 100]),
+    st.integers(0, 2),
+)
+def test_parts_are_loaded_for_the_first_time_in_the_order_that_is_foretold(
+    made: list[list[Item]], descending: bool, waiting: int, keys: int, slack: int
+) -> None:
+    """So they can be read ahead, whatever memory there is."""
+    source = Source(made, slack)
+    with room_for(waiting, keys):
+        source.merged(descending=descending)
+    foretold = in_order(source.parts, descending=descending)
+    assert source.first_loads == [part.source for part in foretold]
+
+
+def test_parts_are_put_in_order_of_the_edge_at_which_the_merge_begins() -> None:
+    parts = [Part(5, 9, "c"), Part(0, 20, "a"), Part(2, 3, "b"), Part(5, 6, "d"), Part(5, 9, "e")]
+    assert [part.source for part in in_order(parts, descending=False)] == list("abcde")
+    assert [part.source for part in in_order(parts, descending=True)] == list("acedb")
+    assert in_order(iter(()), descending=False) == []

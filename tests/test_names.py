@@ -49,6 +49,7 @@ def test_names_look_as_documented() -> None:
     assert names.partition(TEN) == "2026-11-21"
     assert names.journal(1) == "0000000001.journal"
     assert names.day_index(TEN, 7) == "2026-11-21.7.index"
+    assert names.text_index(TEN, "5f0c9a1b7d22") == "2026-11-21.5f0c9a1b7d22.text"
 
 
 def test_the_years_have_four_digits() -> None:
@@ -225,6 +226,44 @@ def test_what_is_no_day_index_is_left_alone(name: str) -> None:
     assert not names.is_day_index(name)
 
 
+@given(st.integers(FIRST, END - 1), st.from_regex(r"[0-9a-f]{12}", fullmatch=True))
+@example(FIRST, "000000000000")
+@example(END - 1, "ffffffffffff")
+def test_the_day_of_a_text_index_is_read_back(us: int, token: str) -> None:
+    name = names.text_index(us, token)
+    assert names.parse_text_index(name) == us - us % DAY
+    assert not names.is_day_index(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "root",
+        "2026-11-21.text",
+        "2026-11-21.7.index",
+        "2026-11-21.5f0c9a1b7d2.text",
+        "2026-11-21.5f0c9a1b7d222.text",
+        "2026-11-21.5F0C9A1B7D22.text",
+        "2026-11-21.5f0c9a1b7dg2.text",
+        "2026-11-21.5f0c9a1b7d22.text.bak",
+        "2026-11-21.5f0c9a1b7d22.text\n",
+        "2026-11-21.5f0c9a1b7d22.TEXT",
+        "2026-11-21.5f0c9a1b7d22text",
+        "a2026-11-21.5f0c9a1b7d22.text",
+        "2026-1-21.5f0c9a1b7d22.text",
+        "2026-13-21.5f0c9a1b7d22.text",
+        "2026-02-30.5f0c9a1b7d22.text",
+        "0000-01-01.5f0c9a1b7d22.text",
+        "٢٠٢٦-11-21.5f0c9a1b7d22.text",
+        "2026-11-21.٢f0c9a1b7d22.text",
+        "2026-11-21/5f0c9a1b7d22.text",
+    ],
+)
+def test_what_is_no_text_index_is_left_alone(name: str) -> None:
+    assert names.parse_text_index(name) is None
+
+
 @given(spans, numbers, st.integers(0, 10**12), st.integers(0, 10**9))
 def test_quarantined_bytes_have_a_plain_name(
     span: Span, number: int, offset: int, sequence: int
@@ -247,3 +286,5 @@ def test_the_layout_puts_all_but_text_below_one_directory(tmp_path: Path) -> Non
     assert layout.index_root == control / "index" / "root"
     for path in (layout.format, layout.lock, layout.journals, layout.quarantine, layout.temporary):
         assert path.parent == control
+    assert layout.text_lock == control / "text.lock" != layout.lock
+    assert layout.index == control / "index"

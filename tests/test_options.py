@@ -36,15 +36,19 @@ def test_the_defaults_are_those_that_the_docstring_says() -> None:
     assert options.max_buffer == 64 * 1024 * 1024
     assert options.lock_timeout == 10.0
     assert options.max_future == 86_400.0
+    assert options.text_index is True
     assert options.limits.content == 1024 * 1024
     assert options.limits.fields == 256 * 1024
 
 
 def test_what_is_asked_for_is_taken() -> None:
-    options = check(mode="r", sync="off", flush_interval=0, max_content=5, max_fields=6)
+    options = check(
+        mode="r", sync="off", flush_interval=0, text_index=False, max_content=5, max_fields=6
+    )
     assert not options.is_writable
     assert options.sync == "off"
     assert options.flush_interval == 0
+    assert options.text_index is False
     assert options.limits.content == 5
     assert options.limits.fields == 6
 
@@ -85,6 +89,10 @@ def test_a_wrong_environment_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         ("lock_timeout", float("nan")),
         ("max_future", -1),
         ("max_future", float("inf")),
+        ("text_index", None),
+        ("text_index", 1),
+        ("text_index", 0),
+        ("text_index", "yes"),
         ("max_content", 0),
         ("max_content", False),
         ("max_fields", 0),

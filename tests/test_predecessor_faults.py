@@ -75,7 +75,7 @@ def test_t1_newline_in_a_tag_or_id_is_refused_before_anything_is_written(open_lo
     log = open_log()
     for wrong in ({"tags": ("a\nb",)}, {"id": "a\nb"}):
         with pytest.raises(InvalidEvent):
-            log.append("x", **wrong)  # type: ignore[arg-type]
+            log.append("x", **wrong)
     assert log.search().count() == 0
 
 
@@ -354,8 +354,8 @@ def test_t7_a_search_that_looks_at_no_content_counts_without_reading(open_log: O
         log.append("x", timestamp=n)
     log.flush()
     plan = log.search(0, 120).explain()
-    assert (plan.matched, plan.bytes_read, plan.decoded) == (100, 0, 0)
-    assert log.search(tags=["none"]).explain().bytes_read == 0
+    assert (plan.matched.events, plan.read.bytes, plan.decoded.events) == (100, 0, 0)
+    assert log.search(tags=["none"]).explain().read.bytes == 0
 
 
 # -- T8, T9 -------------------------------------------------------------------------------

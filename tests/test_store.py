@@ -15,8 +15,8 @@ from timelog.errors import DamagedError
 Open = Callable[..., timelog.EventLog]
 
 
-def timers() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "timelog-flush"]
+def timers(name: str = "timelog-flush") -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == name]
 
 
 def test_no_thread_runs_before_there_is_something_to_flush(path: Path) -> None:
@@ -28,6 +28,31 @@ def test_no_thread_runs_before_there_is_something_to_flush(path: Path) -> None:
     assert len(timers()) == before + 1
     log.close()
     assert len(timers()) == before
+
+
+def test_the_thread_that_indexes_begins_after_a_background_flush_and_ends_with_the_log(
+    path: Path,
+) -> None:
+    """Not with the log, and not with a flush that was asked for: short programs have none."""
+    before = len(timers("timelog-index"))
+    log = timelog.open(path, flush_interval=3600)
+    log.append("x", sync=True)
+    log.flush()
+    assert len(timers("timelog-index")) == before
+    for _ in range(2):
+        log._store._flush_in_background()
+        assert len(timers("timelog-index")) == before + 1
+    log.close()
+    assert len(timers("timelog-index")) == before
+
+
+def test_no_thread_indexes_where_none_is_wanted(open_log: Open) -> None:
+    before = len(timers("timelog-index"))
+    log = open_log(text_index=False)
+    log.append("x")
+    log._store._flush_in_background()
+    assert log.position == 1
+    assert len(timers("timelog-index")) == before
 
 
 def test_a_closed_log_is_forgotten(path: Path) -> None:

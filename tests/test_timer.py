@@ -194,6 +194,38 @@ def test_stop_returns_when_the_action_did() -> None:
     assert not timer.is_alive
 
 
+def test_a_long_action_may_look_whether_it_is_to_stop() -> None:
+    began, looks = threading.Event(), []
+
+    def action() -> None:
+        looks.append(timer.is_stopping)
+        began.set()
+        while not timer.is_stopping:
+            pause.wait(0.001)
+        looks.append(timer.is_stopping)
+
+    pause = threading.Event()
+    timer = PeriodicTimer(FAR, action, no_error)
+    timer.start()
+    timer.wake()
+    assert began.wait(SOON)
+    timer.stop()
+    assert looks == [False, True]
+    assert not timer.renewed().is_stopping
+
+
+def test_two_timers_of_a_log_have_names_of_their_own(timers: list[PeriodicTimer]) -> None:
+    one, two = Action(), Action()
+    timers += [PeriodicTimer(FAR, one, no_error), PeriodicTimer(FAR, two, no_error, "another")]
+    for timer in timers:
+        timer.start()
+    running = {thread.name for thread in threading.enumerate()}
+    assert {"timelog-timer", "another"} <= running
+    timers[1].wake()
+    two.wait()
+    assert (one.runs, two.runs) == (0, 1)
+
+
 def test_stop_before_start_is_remembered() -> None:
     action = Action()
     timer = PeriodicTimer(0.0, action, no_error)

@@ -12,7 +12,8 @@ import pytest
 
 import timelog
 from tests.rig import FaultyStorage, Killed, abandon
-from timelog import rotate
+from timelog import finder, rotate
+from tools import check_plan
 
 TOOLS = Path(__file__).parents[1] / "tools"
 
@@ -95,3 +96,36 @@ def test_dump_says_what_it_cannot_read(
         [sys.executable, str(TOOLS / "dump.py"), stray], capture_output=True, text=True, check=False
     )
     assert done.returncode == 1 and "not one of a log's files" in done.stderr
+
+
+def test_check_plan_finds_no_difference_and_says_what_each_way_found(long_lived: Path) -> None:
+    text = run("check_plan.py", long_lived)
+    assert text.endswith("16 patterns, 0 with differences\n")
+    assert "only hyperscan" in text and "nothing ruled out" in text
+
+
+def test_check_plan_tells_a_way_that_loses_a_match(
+    open_log: Callable[..., timelog.EventLog],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    log = open_log()
+    log.append("all is well", sync=True)
+    patterns = tmp_path / "patterns"
+    patterns.write_text("is well\n")
+    assert check_plan.main([str(log.path), str(patterns)]) == 0
+    # A finder that overlooks everything.
+    monkeypatch.setattr(finder.TextFinder, "ends", lambda self, data, most: [])
+    assert check_plan.main([str(log.path), str(patterns)]) == 1
+    assert "DIFFERENT" in capsys.readouterr().out
+
+
+def test_check_plan_refuses_what_is_no_log_or_no_pattern(
+    tmp_path: Path, open_log: Callable[..., timelog.EventLog], capsys: pytest.CaptureFixture[str]
+) -> None:
+    patterns = tmp_path / "patterns"
+    patterns.write_text("(\n")
+    assert check_plan.main([str(tmp_path / "none")]) == 2
+    assert check_plan.main([str(open_log().path), str(patterns)]) == 2
+    assert "does not compile" in capsys.readouterr().err

@@ -3,12 +3,13 @@
 The modules, in reading order (each imports only from those before it):
 
 ground   `errors`, `damage`, `timestamp`, `span`, `event`, `storage` (every call that changes the
-         disk), `guard`, `timer`, `uuid7`, `options`
+         disk), `guard`, `timer`, `uuid7`, `options`, `ahead`, `worker`, `deadline`
 format   `names` (every file name), `codec` (events as lines), `journal`
 state    `memfile`, `buffer` (events not yet on disk), `segment`, `checkpoint`, `day`, `lock`,
          `index`
-work     `encode`, `rotate`, `repair`, `flush`, `create`, `pattern`, `filter`, `explain`, `scan`,
-         `merge`, `query`, `verify`
+work     `encode`, `rotate`, `repair`, `flush`, `create`, `files`, `verify`; of searching
+         `required`, `widen`, `simplify`, `charset`, `linear`, `pattern`, `filter`, `explain`,
+         `grams`, `textindex`, `indexer`, `finder`, `reader`, `scan`, `merge`, `arrow`, `query`
 face     `store` (the parts put together), `health`, `entry`, `log` (`EventLog`), this module
 around   `cli`
 """
@@ -48,6 +49,7 @@ def open(
     max_buffer: int = 64 * 1024 * 1024,
     lock_timeout: float = 10.0,
     max_future: float = 86_400.0,
+    text_index: bool = True,
     max_content: int = 1024 * 1024,
     max_fields: int = 256 * 1024,
     group: bool = False,
@@ -63,10 +65,11 @@ def open(
     or `EventLog.sync` asks. ``flush_interval``: seconds between background flushes, 1.0; 0 flushes
     in every call. ``max_buffer``: bytes of memory for events not yet on disk, 64 MiB.
     ``lock_timeout``: seconds to wait for another process's flush, 10. ``max_future``: seconds that
-    a timestamp may be ahead of the clock, one day. ``max_content`` and ``max_fields``: bytes of one
-    event's content and fields, 1 MiB and 256 KiB. ``group``: let the directory's group read, for
-    log shippers (files 0640, directories 0750 instead of 0600 and 0700). ``storage``: stands in for
-    the disk, see `timelog.storage`.
+    a timestamp may be ahead of the clock, one day. ``text_index``: let a thread build the text
+    index of what is sealed, where numpy is installed (see `EventLog.index_text`). ``max_content``
+    and ``max_fields``: bytes of one event's content and fields, 1 MiB and 256 KiB. ``group``: let
+    the directory's group read, for log shippers (files 0640, directories 0750 instead of 0600 and
+    0700). ``storage``: stands in for the disk, see `timelog.storage`.
 
     Raises `InvalidInput`, `NotALogError`, `VersionError`, `DamagedError`, `ReadOnlyError`,
     `StorageError` and `LockTimeout`. Cost: the root of the index and the journal since the last
@@ -79,6 +82,7 @@ def open(
         max_buffer=max_buffer,
         lock_timeout=lock_timeout,
         max_future=max_future,
+        text_index=text_index,
         max_content=max_content,
         max_fields=max_fields,
     )

@@ -28,8 +28,19 @@ class Line(msgspec.Struct, gc=False, omit_defaults=True):
     fields: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
+class _Content(msgspec.Struct, gc=False):
+    """A line of which only the content is wanted; the rest has to be there all the same."""
+
+    timestamp: msgspec.Raw
+    id: msgspec.Raw
+    source: msgspec.Raw
+    tags: msgspec.Raw
+    content: str
+
+
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Event)
+_content_decoder = msgspec.json.Decoder(_Content)
 _fields_decoder = msgspec.json.Decoder(dict[str, Any])
 _timestamp_decoder = msgspec.json.Decoder(datetime)
 
@@ -44,6 +55,11 @@ def encode_lines(lines: Sequence[Line]) -> bytes:
 def decode_lines(text: bytes) -> list[Event]:
     """Return the events of whole lines; raises `DecodeError` where one is not an event."""
     return _decoder.decode_lines(text)
+
+
+def decode_contents(text: bytes) -> list[str]:
+    """Return only the contents of whole lines; raises `DecodeError` where one lacks a key."""
+    return [line.content for line in _content_decoder.decode_lines(text)]
 
 
 def decode_line(text: bytes) -> Event:

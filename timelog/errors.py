@@ -6,7 +6,9 @@
     ├── InvalidInput (ValueError)      an argument is wrong; nothing was written
     │   ├── InvalidEvent               content, source, tags, id, fields
     │   ├── InvalidTime                a time that cannot be read, or is out of range
-    │   └── InvalidPattern             a regular expression that does not compile
+    │   └── InvalidPattern             a regular expression that does not compile, or is refused
+    ├── MissingExtra (ImportError)     an optional package is needed; says how to install it
+    ├── SearchTimeout (TimeoutError)   a search took longer than its ``timeout``
     ├── EventNotFound (LookupError)    no event has that id
     ├── CursorError                    a position that this log does not have
     ├── ClosedError                    the log was closed
@@ -37,9 +39,11 @@ __all__ = [
     "InvalidPattern",
     "InvalidTime",
     "LockTimeout",
+    "MissingExtra",
     "NotALogError",
     "ReadOnlyError",
     "ReentryError",
+    "SearchTimeout",
     "StorageError",
     "TimelogError",
     "VersionError",
@@ -63,7 +67,15 @@ class InvalidTime(InvalidInput):
 
 
 class InvalidPattern(InvalidInput):
-    """A regular expression is not a string or does not compile."""
+    """A regular expression is not a string, does not compile, or the engine cannot express it."""
+
+
+class MissingExtra(TimelogError, ImportError):
+    """A package that is optional is needed for this and not installed."""
+
+
+class SearchTimeout(TimelogError, TimeoutError):
+    """A search took longer than its ``timeout``."""
 
 
 class EventNotFound(TimelogError, LookupError):
@@ -138,6 +150,13 @@ def in_words(error: OSError) -> str:
     words = _WORDS.get(error.errno or 0, error.strerror or str(error))
     where = f" ({error.filename!s})" if error.filename else ""
     return f"{words}{where}"
+
+
+def missing_extra(what: str, extra: str) -> MissingExtra:
+    """Say that ``what`` needs the packages of ``extra``, and how they are installed."""
+    return MissingExtra(
+        f"{what} needs the extra {extra!r}; install it with pip install 'timelog[{extra}]'"
+    )
 
 
 def storage_error(doing: str, error: OSError) -> StorageError:

@@ -4,45 +4,80 @@ from __future__ import annotations
 
 import msgspec
 
+from timelog.journal import Block
 
-class Explanation(msgspec.Struct):
-    """What a search did, stage by stage. ``str()`` of it is a small table."""
 
-    days: int = 0
+class Stage(msgspec.Struct):
+    """What one stage of a search dealt with. ``segments`` counts files that it met in a row."""
+
     segments: int = 0
     blocks: int = 0
-    blocks_by_time: int = 0
-    blocks_by_tags: int = 0
-    blocks_by_source: int = 0
-    blocks_by_text: int = 0
-    blocks_by_count: int = 0
-    bytes_read: int = 0
-    lines: int = 0
-    decoded: int = 0
-    in_memory: int = 0
-    matched: int = 0
-    damaged: int = 0
+    bytes: int = 0
+    events: int = 0
     milliseconds: float = 0.0
-    needles: tuple[str, ...] = ()
+    last: str = ""
+
+    def add(self, block: Block) -> None:
+        """Count a block as dealt with here."""
+        self.blocks += 1
+        self.bytes += block.length
+        self.events += block.count
+        if block.path != self.last:
+            self.last = block.path
+            self.segments += 1
+
+
+class Explanation(msgspec.Struct):
+    """What a search did, stage by stage, from coarse to fine. ``str()`` of it is a small table.
+
+    ``range`` is what the index has for the range of time. Of that were skipped unread: what the
+    times (``time``), ``tags`` or ``source`` of a block rule out, what the ``text_index`` rules
+    out, and what was ``counted`` by the index. The others were ``read``; of these the raw
+    ``text`` ruled out some, and ``damaged`` ones were withheld. The candidate lines of the rest
+    were ``decoded``; ``memory`` is what was not on disk yet, and ``matched`` what passed all tests.
+
+    ``need`` is the text that each match must have, ``engine`` what looks for it. Times of ``read``,
+    ``text`` are sums over all threads; ``milliseconds`` is the time that passed.
+    """
+
+    days: int = 0
+    range: Stage = msgspec.field(default_factory=Stage)
+    time: Stage = msgspec.field(default_factory=Stage)
+    tags: Stage = msgspec.field(default_factory=Stage)
+    source: Stage = msgspec.field(default_factory=Stage)
+    text_index: Stage = msgspec.field(default_factory=Stage)
+    counted: Stage = msgspec.field(default_factory=Stage)
+    read: Stage = msgspec.field(default_factory=Stage)
+    text: Stage = msgspec.field(default_factory=Stage)
+    damaged: Stage = msgspec.field(default_factory=Stage)
+    decoded: Stage = msgspec.field(default_factory=Stage)
+    memory: Stage = msgspec.field(default_factory=Stage)
+    matched: Stage = msgspec.field(default_factory=Stage)
+    need: str = ""
+    engine: str = ""
+    milliseconds: float = 0.0
 
     def __str__(self) -> str:
-        needles = ", ".join(map(repr, self.needles)) or "none"
         rows = [
-            ("days with events in the range", self.days),
-            ("segments in the range", self.segments),
-            ("blocks in these segments", self.blocks),
-            ("  skipped by time", self.blocks_by_time),
-            ("  skipped by tags", self.blocks_by_tags),
-            ("  skipped by source", self.blocks_by_source),
-            ("  counted without reading", self.blocks_by_count),
-            (f"  skipped by text (must have: {needles})", self.blocks_by_text),
+            ("in the range of time", self.range),
+            ("  skipped by time", self.time),
+            ("  skipped by tags", self.tags),
+            ("  skipped by source", self.source),
+            ("  skipped by the text index", self.text_index),
+            ("  counted unread", self.counted),
+            ("read", self.read),
+            ("  ruled out by text", self.text),
             ("  withheld because damaged", self.damaged),
-            ("bytes read", self.bytes_read),
-            ("lines in the blocks read", self.lines),
-            ("lines decoded", self.decoded),
-            ("events looked at in memory", self.in_memory),
-            ("events that match", self.matched),
+            ("decoded", self.decoded),
+            ("in memory", self.memory),
+            ("matched", self.matched),
         ]
-        width = max(len(name) for name, _ in rows)
-        table = [f"{name:{width}}  {value:>12,}" for name, value in rows]
-        return "\n".join([*table, f"{'milliseconds':{width}}  {self.milliseconds:>12,.1f}"])
+        lines = [f"{'stage':27} {'files':>9} {'blocks':>9} {'bytes':>15} {'events':>12} {'ms':>9}"]
+        lines += [
+            f"{name:27} {stage.segments:9,} {stage.blocks:9,} {stage.bytes:15,} "
+            f"{stage.events:12,} {stage.milliseconds:9,.1f}"
+            for name, stage in rows
+        ]
+        lines.append(f"text that must be there: {self.need}; looked for by: {self.engine}")
+        lines.append(f"{self.days:,} days, {self.milliseconds:,.1f} ms in all")
+        return "\n".join(lines)

@@ -74,6 +74,8 @@ class Index:
     ) -> None:
         self.lock = threading.RLock()
         self.writer = writer
+        # Blocks that this process read and found intact, by hash; see `timelog.reader`.
+        self.intact: set[int] = set()
         self._layout = layout
         self._released = released
         self._boot = storage.boot_id()
@@ -398,9 +400,24 @@ class Index:
             files = self.find_files(day)
             if files is None:
                 return []
+            found = files.find(start, end)
+            if position >= self.position:
+                return [(segment.name, tuple(segment.blocks)) for segment in found]
             return [
                 (segment.name, tuple(b for b in segment.blocks if b.runs[0] < position))
-                for segment in files.find(start, end)
+                for segment in found
+            ]
+
+    def sealed(self, day: int, before: int) -> list[tuple[str, tuple[Block, ...]]]:
+        """The paths and blocks of a day's segments that are sealed if ``before`` is what seals.
+
+        Raises `DamagedError` where that day's index file is damaged or gone.
+        """
+        with self.lock:
+            return [
+                (segment.path, tuple(segment.blocks))
+                for segment in self.find_files(day) or ()
+                if segment.blocks and segment.is_sealed(before)
             ]
 
     def totals(self) -> Totals:

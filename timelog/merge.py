@@ -9,7 +9,7 @@ no order at all, only their keys are kept and sorted, and the events are read ag
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from operator import attrgetter, itemgetter
 from typing import Generic, NamedTuple, TypeVar
@@ -51,35 +51,39 @@ class Loader(Generic[_Source]):
         self.lines = lines
 
 
+def in_order(parts: Iterable[Part[_Source]], *, descending: bool) -> list[Part[_Source]]:
+    """The parts in the order in which `merge` takes them, and loads each for the first time."""
+    return sorted(parts, key=_by_last if descending else _by_first, reverse=descending)
+
+
 def merge(
     parts: Sequence[Part[_Source]], loader: Loader[_Source], *, descending: bool
 ) -> Iterator[list[Event]]:
-    """Yield the events of ``parts`` in lists, by (timestamp, position) within and across them.
+    """Yield the events of ``parts``, which are `in_order`, in lists, by (timestamp, position).
 
     A part that overlaps nothing is loaded once. Memory: the largest part, `MOST_WAITING`, and
     where that is not enough `MOST_KEYS`; the overlapping parts are then loaded once more for each
     `MOST_KEYS` events they have.
     """
-    todo = sorted(parts, key=_by_last if descending else _by_first, reverse=descending)
     at = 0
-    while at < len(todo):
-        first = todo[at]
+    while at < len(parts):
+        first = parts[at]
         edge = first.first if descending else first.last
         end = at + 1
-        while end < len(todo) and (
-            todo[end].last >= edge if descending else todo[end].first <= edge
+        while end < len(parts) and (
+            parts[end].last >= edge if descending else parts[end].first <= edge
         ):
-            edge = min(edge, todo[end].first) if descending else max(edge, todo[end].last)
+            edge = min(edge, parts[end].first) if descending else max(edge, parts[end].last)
             end += 1
         if end == at + 1:
             yield _sorted(loader.load(first.source), descending)
         else:
-            yield from _interleave(todo[at:end], loader, descending)
+            yield from _interleave(parts[at:end], loader, descending)
         at = end
 
 
 def _interleave(
-    parts: list[Part[_Source]], loader: Loader[_Source], descending: bool
+    parts: Sequence[Part[_Source]], loader: Loader[_Source], descending: bool
 ) -> Iterator[list[Event]]:
     """Yield the events of parts that overlap, letting each wait until nothing earlier can come."""
     waiting: list[_Item] = []
@@ -105,7 +109,7 @@ def _interleave(
 
 
 def _by_keys(
-    parts: list[Part[_Source]],
+    parts: Sequence[Part[_Source]],
     loader: Loader[_Source],
     descending: bool,
     passed: tuple[datetime, int] | None,
@@ -145,7 +149,7 @@ def _by_keys(
 
 
 def _read_again(
-    keys: list[int], parts: list[Part[_Source]], loader: Loader[_Source]
+    keys: list[int], parts: Sequence[Part[_Source]], loader: Loader[_Source]
 ) -> list[Event]:
     """The events of ``keys``, in their order, each part read once."""
     wanted: dict[int, list[tuple[int, int]]] = defaultdict(list)

@@ -8,7 +8,7 @@
     .timelog/
         format  lock
         journal/0000000001.journal
-        index/root  index/2026-11-21.7.index
+        index/root  index/2026-11-21.7.index  index/2026-11-21.5f0c9a1b7d22.text
         trash/  tmp/  quarantine/  state/
 
 Names sort as time does. A name that `parse_segment` does not know is not a part of the log: it is
@@ -29,6 +29,8 @@ from timelog.timestamp import DAY, HOUR, MINUTE, from_datetime, to_datetime
 CONTROL = ".timelog"
 FORMAT = "format"
 LOCK = "lock"
+TEXT_LOCK = "text.lock"
+TEXT_TEMPORARY = "text"
 JOURNAL = "journal"
 INDEX = "index"
 ROOT = "root"
@@ -39,6 +41,7 @@ DIRECTORIES = (JOURNAL, INDEX, "trash", TEMPORARY, QUARANTINE, "state")
 _SEGMENT = re.compile(r"(\d{8}T\d{4}Z)-(\d{8}T\d{4}Z)(?:\.([1-9]\d{0,8}))?\.jsonl", re.ASCII)
 _PARTITION = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _JOURNAL = re.compile(r"(\d{10})\.journal", re.ASCII)
+_TEXT_INDEX = re.compile(r"(\d{4}-\d\d-\d\d)\.([0-9a-f]{12})\.text", re.ASCII)
 _DAY_INDEX = re.compile(r"(\d{4}-\d\d-\d\d)\.([1-9]\d*)\.index", re.ASCII)
 
 
@@ -114,6 +117,18 @@ def is_day_index(name: str) -> bool:
     return _DAY_INDEX.fullmatch(name) is not None
 
 
+def text_index(day: int, token: str) -> str:
+    """The name of a file of the text index of the day that starts at ``day``."""
+    return f"{partition(day)}.{token}.text"
+
+
+def parse_text_index(name: str) -> int | None:
+    """The start of the day of a file of the text index, or None where the name is not one."""
+    match = _TEXT_INDEX.fullmatch(name)
+    span = parse_partition(match[1]) if match else None
+    return span.start if span else None
+
+
 def quarantined(path: str, offset: int, sequence: int) -> str:
     """The name under which bytes cut from ``path`` at ``offset`` are kept."""
     return f"{sequence}-{path.replace('/', '-')}@{offset}"
@@ -127,6 +142,7 @@ class Layout:
         self.control = root / CONTROL
         self.format = self.control / FORMAT
         self.lock = self.control / LOCK
+        self.text_lock = self.control / TEXT_LOCK
         self.journals = self.control / JOURNAL
         self.index = self.control / INDEX
         self.index_root = self.index / ROOT

@@ -18,6 +18,7 @@ class Options(NamedTuple):
     max_buffer: int
     lock_timeout: float
     max_future: float
+    text_index: bool
     limits: Limits
 
     @property
@@ -34,6 +35,7 @@ def check_options(
     max_buffer: int,
     lock_timeout: float,
     max_future: float,
+    text_index: bool,
     max_content: int,
     max_fields: int,
 ) -> Options:
@@ -58,8 +60,12 @@ def check_options(
         # Also refuses NaN, which compares with nothing.
         if not least <= number < float("inf"):
             raise InvalidInput(f"{what} must be {least} or more, and finite, not {number!r}")
+    if not isinstance(text_index, bool):
+        raise InvalidInput(f"text_index must be True or False, not {text_index!r}")
     if max_content >= max_buffer:
         raise InvalidInput(
             f"max_content ({max_content}) must be smaller than max_buffer ({max_buffer})"
         )
-    return Options(mode, sync, flush_interval, max_buffer, lock_timeout, max_future, limits)
+    return Options(
+        mode, sync, flush_interval, max_buffer, lock_timeout, max_future, text_index, limits
+    )

@@ -1,38 +1,51 @@
-"""Regular expressions: the exact meaning of Python's ``re.search``, and a text that must be there.
-
-The text is what every match must contain, as JSON writes it, so that raw lines without it need
-not be decoded. It may only exclude: what is left is decided by ``re.search`` on the content.
-"""
+"""Regular expressions: the exact meaning of Python's ``re.search``, and what may rule text out."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from re import _constants as sre  # type: ignore[attr-defined]
-from re import _parser as sre_parser  # type: ignore[attr-defined]
-from typing import Any
+from functools import lru_cache, partial
+from typing import NamedTuple
 
-from timelog.codec import json_text
 from timelog.errors import InvalidPattern
+from timelog.linear import linear_search
+from timelog.required import Need, clauses, required, strongest
+from timelog.simplify import Select, select, selector
+from timelog.widen import one_of, widened
+
+ENGINES = ("auto", "linear")
 
 
-class Pattern:
-    """A compiled expression. Immutable and thread-safe.
+class Pattern(NamedTuple):
+    """A compiled expression and how it is looked for. Immutable and thread-safe.
 
-    ``matches(content)`` is ``re.search``; ``needle`` the bytes that each matching line has, or
-    ``b""`` where nothing can be said.
+    ``select`` says for each of some contents whether the expression matches somewhere in it, which
+    alone decides; ``need`` is what each matching line has, and ``expression`` what a fast engine
+    can look for in raw lines, None where that says nothing. These two may only rule out.
     """
 
-    def __init__(self, pattern: str | re.Pattern[str]) -> None:
-        self._compiled = _compile(pattern)
-        self.matches = self._compiled.search
-        self.needle = json_text(_required_text(self._compiled))
+    compiled: re.Pattern[str]
+    select: Select
+    need: Need
+    expression: bytes | None
+    # Whether its time is bounded by the length of the content.
+    is_linear: bool
 
-    def __repr__(self) -> str:
-        return f"Pattern({self._compiled.pattern!r})"
+
+def make_pattern(compiled: re.Pattern[str], engine: str = "auto") -> Pattern:
+    """Plan how ``compiled`` is looked for.
+
+    ``engine``: ``"auto"`` is Python's; ``"linear"`` one that gives the same answers in time linear
+    in the content, and raises `InvalidPattern` for what it cannot express.
+    """
+    plan = _plan(compiled)
+    if engine == "linear":
+        search = linear_search(compiled)
+        return plan._replace(select=partial(select, search), is_linear=True)
+    return plan
 
 
-def _compile(pattern: str | re.Pattern[str]) -> re.Pattern[str]:
+def compile_pattern(pattern: str | re.Pattern[str]) -> re.Pattern[str]:
+    """Return ``pattern`` compiled; raises `InvalidPattern` where it is no expression for text."""
     if isinstance(pattern, str):
         try:
             return re.compile(pattern)
@@ -43,34 +56,13 @@ def _compile(pattern: str | re.Pattern[str]) -> re.Pattern[str]:
     raise InvalidPattern(f"a pattern must be a str or a compiled pattern of str, not {pattern!r}")
 
 
-def _required_text(compiled: re.Pattern[str]) -> str:
-    """The longest text that every match contains; ``""`` where there is none."""
-    if compiled.flags & re.IGNORECASE:
-        return ""
-    tree = sre_parser.parse(compiled.pattern, compiled.flags & ~re.DEBUG)
-    return max(_literals(tree), key=len, default="")
-
-
-def _literals(tree: Iterable[tuple[Any, Any]]) -> list[str]:
-    """All texts that every match of ``tree`` contains."""
-    found: list[str] = []
-    text = ""
-    for operation, argument in tree:
-        if operation is sre.LITERAL and not 0xD800 <= argument < 0xE000:
-            text += chr(argument)
-            continue
-        inner: list[str] = []
-        if operation is sre.SUBPATTERN:
-            _, added, _, body = argument
-            inner = [] if added & re.IGNORECASE else _literals(body)
-        elif operation in (sre.MAX_REPEAT, sre.MIN_REPEAT, sre.POSSESSIVE_REPEAT):
-            least, _, body = argument
-            inner = _literals(body) if least else []
-        elif operation is sre.ATOMIC_GROUP:
-            inner = _literals(argument)
-        elif operation is sre.AT:
-            # An anchor has no width: the texts on both sides of it still stand side by side.
-            continue
-        found += [text, *inner]
-        text = ""
-    return [*found, text]
+@lru_cache(maxsize=256)
+def _plan(compiled: re.Pattern[str]) -> Pattern:
+    need = required(compiled)
+    wider = widened(compiled)
+    texts = clauses(need)
+    if texts and (wider is None or not wider.is_close):
+        expression: bytes | None = one_of(strongest(texts))
+    else:
+        expression = wider.expression if wider else None
+    return Pattern(compiled, selector(compiled), need, expression, is_linear=False)

@@ -1,32 +1,41 @@
-"""`Scanner`: from a block's bytes, or a memory file, to the events that match.
+"""`Scanner`: from blocks and memory files to the events that match.
 
-From coarse to fine: blocks by time, tags and sources without reading; text that cannot match;
-then only candidate lines are decoded, and the exact test decides. Raw text only ever excludes.
+From coarse to fine: blocks by time, tags and sources without reading; lines that cannot match by
+their raw text; then the exact tests of what was decoded. Raw text only ever excludes.
 """
 
 from __future__ import annotations
 
-import os
 import time
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import compress, islice
 
-from timelog.codec import DecodeError, decode_line, decode_lines, to_event
+from timelog.ahead import Ahead
+from timelog.codec import DecodeError, decode_contents, decode_line, decode_lines, to_event
 from timelog.damage import Damage
+from timelog.deadline import Deadline, KillableMatcher
 from timelog.event import Event
 from timelog.explain import Explanation
 from timelog.filter import Filter
+from timelog.finder import make_finder
 from timelog.index import Index
 from timelog.journal import Block
 from timelog.memfile import Slice
 from timelog.names import Layout
-from timelog.storage import open_read, read_at
+from timelog.reader import BlockReader, Raw, Reading, Stretch, stretches
+from timelog.required import NOTHING, clauses
 from timelog.timestamp import to_text
 
-# Above one candidate in so many lines, decoding the whole block at once is faster.
-_DENSE = 4
+# The ways of ruling text out: what the index says of a block; the text index; looking through raw
+# text with hyperscan, or for the required texts.
+BLOCKS, TEXT_INDEX, HYPERSCAN, TEXTS = "blocks", "text index", "hyperscan", "texts"
+EXCLUSIONS = frozenset({BLOCKS, TEXT_INDEX, HYPERSCAN, TEXTS})
+
+# Bytes that the asking thread reads itself before it takes helpers.
+_INLINE = 4 * 1024 * 1024
+# Asking the text index costs more than reading so many bytes.
+_WORTH = 1024 * 1024
 
 
 class Found:
@@ -69,7 +78,7 @@ class Scanner:
     """Reads blocks for one run of one search. Not thread-safe; `close` it.
 
     ``position`` is the view's bound: events from it on are left out. What is damaged is added to
-    ``damage``.
+    ``damage``. With a ``deadline`` each step may raise `SearchTimeout`.
     """
 
     def __init__(
@@ -81,81 +90,131 @@ class Scanner:
         damage: list[Damage],
         *,
         salvage: bool,
+        deadline: Deadline | None,
+        exclusions: frozenset[str],
     ) -> None:
-        self._layout = layout
+        self._deadline = deadline
+        self._matcher: KillableMatcher | None = None
+        if deadline is not None and filter.pattern is not None and not filter.pattern.is_linear:
+            self._matcher = KillableMatcher(filter.pattern.compiled, deadline)
+            pattern = filter.pattern._replace(select=self._matcher.select)
+            filter = filter._replace(pattern=pattern)
         self._index = index
         self._filter = filter
         self._position = position
         self._salvage = salvage
-        self._needles = filter.needles()
-        # What is looked for first: the longest, without the quotes, which are everywhere.
-        probes = [needle.strip(b'"') or needle for needle in self._needles]
-        self._probe = max(probes, key=len, default=b"")
-        self._path = ""
-        self._fd = -1
+        self.need = filter.need()
+        # What still reads of damaged lines is found by reading all of them.
+        self._exclusions = frozenset() if salvage else exclusions
+        required = clauses(self.need) if TEXTS in self._exclusions else []
+        expression = filter.expression() if HYPERSCAN in self._exclusions else None
+        finder = make_finder(expression, filter.beside(), required)
+        self._reader = BlockReader(layout, index.intact, finder)
+        self._all = BlockReader(layout, index.intact, None)
+        self._ahead = Ahead(self._reader.read, _length, _INLINE)
+        self._coming: Iterator[Raw] = iter(())
+        self._places: dict[tuple[str, int], int] = {}
+        self._place = 0
         self._began = time.perf_counter()
         self._damage = damage
         self._noted: set[Damage] = set()
-        self.explanation = Explanation(needles=tuple(needle.decode() for needle in self._needles))
+        self.explanation = Explanation(
+            need=str(self.need), engine=finder.name if finder else "decoding every line"
+        )
 
     def close(self) -> None:
-        """Close the file that is open, and note the time taken."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-            self._path = ""
+        """Let go of the helpers, and note the time taken."""
+        self._ahead.close()
+        if self._matcher is not None:
+            self._matcher.close()
         self.explanation.milliseconds = (time.perf_counter() - self._began) * 1000
+
+    def asks_text_index(self, size: int) -> bool:
+        """Whether the text index is to be asked about blocks of ``size`` bytes."""
+        return size > _WORTH and TEXT_INDEX in self._exclusions and self.need != NOTHING
+
+    def ruled_out(self, blocks: Sequence[Block], candidates: Sequence[Block]) -> None:
+        """Count the blocks that are not among ``candidates`` as skipped by the text index."""
+        if len(candidates) < len(blocks):
+            left = set(map(id, candidates))
+            for block in blocks:
+                if id(block) not in left:
+                    self.explanation.range.add(block)
+                    self.explanation.text_index.add(block)
 
     def may_match(self, block: Block) -> bool:
         """Whether a block can have matching events, by what the index knows of it."""
         asked = self._filter
-        self.explanation.blocks += 1
+        self.explanation.range.add(block)
+        if BLOCKS not in self._exclusions:
+            return True
         if (asked.end is not None and block.first >= asked.end) or (
             asked.start is not None and block.last < asked.start
         ):
-            self.explanation.blocks_by_time += 1
+            self.explanation.time.add(block)
         elif block.tags is not None and not asked.tags.issubset(block.tags):
-            self.explanation.blocks_by_tags += 1
+            self.explanation.tags.add(block)
         elif (
             asked.by_source
             and block.sources is not None
             and asked.sources.isdisjoint(block.sources)
         ):
-            self.explanation.blocks_by_source += 1
+            self.explanation.source.add(block)
         else:
             return True
         return False
 
     def is_counted(self, block: Block) -> bool:
         """Whether the block's count is the number of its matching events."""
-        whole = block.runs[-2] + block.runs[-1] <= self._position
-        return whole and self._filter.is_only_time and self._filter.covers(block)
+        if not (self._filter.is_only_time and self._is_whole(block)):
+            return False
+        self.explanation.counted.add(block)
+        return True
+
+    def expect(self, blocks: Iterable[Block]) -> None:
+        """Read ahead: these blocks will be asked for next, in this order."""
+        coming = list(blocks)
+        self._places = {(block.path, block.offset): n for n, block in enumerate(coming)}
+        self._place = 0
+        self._coming = self._raws(stretches(coming))
 
     def block(self, block: Block) -> Found:
         """The matching events of a block; a damaged one is withheld and named in ``damage``."""
-        data = self._read(block)
-        if data is None:
-            return _NOTHING
-        self.explanation.bytes_read += len(data)
-        if self._is_intact(block, data):
-            self.explanation.lines += block.count
-            try:
-                found = self._candidates(block, data)
-            except DecodeError as error:
-                # Its crc held: it was written like this.
-                self._damaged(block, f"a line is not an event: {error}")
-                if not self._salvage:
-                    return _NOTHING
-                found = _salvage(block, data)
-        elif self._salvage:
-            found = _salvage(block, data)
-        else:
-            return _NOTHING
-        self.explanation.decoded += len(found.events)
+        raw = self._take(block)
+        return self._passed(self._decoded(raw), block)
+
+    def count(self, block: Block) -> int:
+        """How many events of a block match."""
+        raw = self._take(block)
+        pattern = self._filter.pattern
+        if (
+            raw.problem
+            or not raw.text
+            or pattern is None
+            or not (self._filter.is_only_pattern and self._is_whole(block))
+        ):
+            return len(self._passed(self._decoded(raw), block).events)
+        began = time.perf_counter()
+        try:
+            contents = decode_contents(raw.text)
+        except DecodeError:
+            return len(self._passed(self._decoded(raw), block).events)
+        decoded = time.perf_counter()
+        count = sum(pattern.select(contents))
+        self._count_decoded(raw, len(contents), decoded - began)
+        self.explanation.matched.milliseconds += (time.perf_counter() - decoded) * 1000
+        return count
+
+    def _passed(self, found: Found, block: Block) -> Found:
+        """Those of the decoded events that pass all tests."""
+        if not found.events:
+            return found
+        began = time.perf_counter()
         for test in self._filter.tests(check_time=not self._filter.covers(block)):
-            found = found.chosen([bool(test(event)) for event in found.events])
+            found = found.chosen(test(found.events))
         if block.runs[-2] + block.runs[-1] > self._position:
             found = found.chosen([position < self._position for position in found.positions()])
+        self.explanation.matched.milliseconds += (time.perf_counter() - began) * 1000
         return found
 
     def memory(self, file: Slice, base: int) -> Found:
@@ -163,103 +222,132 @@ class Scanner:
         asked = self._filter
         low = to_text(asked.start) if asked.start is not None else ""
         high = to_text(asked.end) if asked.end is not None else "~"
-        events, numbers = [], []
-        matches = asked.pattern.matches if asked.pattern else None
-        self.explanation.in_memory += file.length
+        lines, numbers = [], []
         for number, line in enumerate(islice(file.lines, file.length)):
             if (
                 low <= line.timestamp < high
+                and (asked.id is None or line.id == asked.id)
                 and (not asked.by_source or line.source in asked.sources)
                 and asked.tags.issubset(line.tags)
-                and (matches is None or matches(line.content))
             ):
-                event = to_event(line)
-                if asked.where is None or asked.where(event):
-                    events.append(event)
-                    numbers.append(number)
+                lines.append(line)
+                numbers.append(number)
         runs = file.runs(base)
-        return Found(events, lambda: numbers, lambda numbers: list(_spread(runs, numbers)))
+        self.explanation.memory.events += file.length
+        if asked.pattern is not None:
+            passed = asked.pattern.select([line.content for line in lines])
+            lines, numbers = list(compress(lines, passed)), list(compress(numbers, passed))
+        found = Found(
+            list(map(to_event, lines)), lambda: numbers, lambda chosen: list(_spread(runs, chosen))
+        )
+        if asked.where is not None:
+            found = found.chosen([bool(asked.where(event)) for event in found.events])
+        return found
 
     def lines(self, source: Block | Slice, numbers: list[int]) -> list[Event]:
         """The events of the lines with these numbers; none where the block is damaged by now."""
         if isinstance(source, Slice):
             return [to_event(source.lines[number]) for number in numbers]
-        data = self._read(source)
-        if data is None:
-            return []
-        lines = data.split(b"\n")
-        if not self._is_intact(source, data):
+        (raw,) = self._all.read(Stretch((source,))).raws
+        lines = raw.text.split(b"\n")
+        if raw.problem:
+            self._note(raw)
             return [decode_line(lines[number]) for number in numbers] if self._salvage else []
         return decode_lines(b"\n".join([lines[number] for number in numbers]))
-
-    # -- inside ---------------------------------------------------------------------------
-
-    def _candidates(self, block: Block, data: bytes) -> Found:
-        """Decode the lines that may match."""
-        place = partial(_positions, block)
-        chosen = self._lines_with_needles(data, block.count // _DENSE) if self._needles else None
-        if chosen is None:
-            return Found(decode_lines(data), lambda: range(block.count), place)
-        starts, lines = chosen
-        if not lines:
-            self.explanation.blocks_by_text += 1
-            return _NOTHING
-        return Found(decode_lines(b"".join(lines)), lambda: _line_numbers(data, starts), place)
-
-    def _lines_with_needles(self, data: bytes, most: int) -> tuple[list[int], list[bytes]] | None:
-        """The lines that contain all needles, and where they start.
-
-        None where more than ``most`` lines would have to be looked at: decoding all is then faster.
-        """
-        starts, lines = [], []
-        seen = end = 0
-        while (hit := data.find(self._probe, end)) >= 0:
-            seen += 1
-            if seen > most:
-                return None
-            start = data.rfind(b"\n", end, hit) + 1 or end
-            end = data.find(b"\n", hit) + 1
-            line = data[start:end]
-            if all(needle in line for needle in self._needles):
-                starts.append(start)
-                lines.append(line)
-        return starts, lines
-
-    def _read(self, block: Block) -> bytes | None:
-        """The bytes where a block should be, as many as there are; None where that fails."""
-        try:
-            if block.path != self._path:
-                self.close()
-                self._fd = open_read(self._layout.segment(block.path))
-                self._path = block.path
-            return read_at(self._fd, block.offset, block.length)
-        except OSError as error:
-            self._damaged(block, f"cannot be read: {error.strerror or error}")
-            return None
-
-    def _is_intact(self, block: Block, data: bytes) -> bool:
-        """Whether ``data`` is what was written; if not, it is reported."""
-        if len(data) != block.length:
-            self._damaged(block, "the file is too short")
-        elif zlib.crc32(data, block.seed) != block.crc:
-            self._damaged(block, "the crc does not hold")
-        else:
-            return True
-        return False
-
-    def _damaged(self, block: Block, reason: str) -> None:
-        damage = Damage(block.path, block.offset, block.length, reason)
-        self.note(damage)
 
     def note(self, damage: Damage) -> None:
         """Report damage, once, to the search and to the log."""
         self._index.found_damage(damage)
         self._index.tell()
-        if damage not in self._noted:
-            self._noted.add(damage)
-            self.explanation.damaged += 1
         if damage not in self._damage:
             self._damage.append(damage)
+
+    # -- inside ---------------------------------------------------------------------------
+
+    def _is_whole(self, block: Block) -> bool:
+        """Whether all events of a block are within the view and the range of time."""
+        return block.runs[-2] + block.runs[-1] <= self._position and self._filter.covers(block)
+
+    def _take(self, block: Block) -> Raw:
+        """What reading the block gave: read ahead, or now."""
+        if self._deadline is not None:
+            self._deadline.check()
+        place = self._places.get((block.path, block.offset), -1)
+        if place < self._place:
+            raw = next(self._raws([Stretch((block,))]))
+        else:
+            # Those between are not asked for any more.
+            raw = next(islice(self._coming, place - self._place, None))
+            self._place = place + 1
+        return raw
+
+    def _raws(self, coming: Iterable[Stretch]) -> Iterator[Raw]:
+        for reading in self._ahead.results(coming):
+            self._count_read(reading)
+            yield from reading.raws
+
+    def _decoded(self, raw: Raw) -> Found:
+        """Decode the lines that may match."""
+        if raw.problem:
+            return self._withheld(raw)
+        if not raw.text:
+            return _NOTHING
+        began = time.perf_counter()
+        try:
+            events = decode_lines(raw.text)
+        except DecodeError as error:
+            # Its crc held: it was written like this.
+            return self._withheld(raw._replace(problem=_not_an_event(error)))
+        self._count_decoded(raw, len(events), time.perf_counter() - began)
+        return Found(events, partial(_numbers, raw), partial(_positions, raw.block))
+
+    def _withheld(self, raw: Raw) -> Found:
+        """What can be had of a damaged block."""
+        self._note(raw)
+        if not self._salvage:
+            return _NOTHING
+        found = _salvage(raw.block, raw.data)
+        self._count_decoded(raw, len(found.events), 0)
+        return found
+
+    def _note(self, raw: Raw) -> None:
+        block = raw.block
+        damage = Damage(block.path, block.offset, block.length, raw.problem)
+        self.note(damage)
+        if damage not in self._noted:
+            self._noted.add(damage)
+            self.explanation.damaged.add(block)
+
+    def _count_read(self, reading: Reading) -> None:
+        told = self.explanation
+        told.read.milliseconds += reading.read * 1000
+        told.text.milliseconds += reading.found * 1000
+        for raw in reading.raws:
+            told.read.add(raw.block)
+            if not raw.text and not raw.problem:
+                told.text.add(raw.block)
+
+    def _count_decoded(self, raw: Raw, events: int, seconds: float) -> None:
+        stage = self.explanation.decoded
+        stage.add(raw.block)
+        stage.events += events - raw.block.count
+        stage.bytes += len(raw.text) - raw.block.length
+        stage.milliseconds += seconds * 1000
+
+
+def _length(stretch: Stretch) -> int:
+    return stretch.length
+
+
+def _not_an_event(error: DecodeError) -> str:
+    return f"a line is not an event: {error}"
+
+
+def _numbers(raw: Raw) -> Sequence[int]:
+    """The number of each candidate line in its block."""
+    if raw.starts is None:
+        return range(raw.block.count)
+    return _line_numbers(raw.data, raw.starts)
 
 
 def _line_numbers(data: bytes, starts: list[int]) -> list[int]:

@@ -28,15 +28,20 @@ from timelog.errors import (
 from timelog.flush import Flusher
 from timelog.guard import check_reentry
 from timelog.index import Index
+from timelog.indexer import TextIndexer, is_possible
 from timelog.names import Layout
 from timelog.options import Options
 from timelog.query import View
 from timelog.storage import Storage
+from timelog.textindex import TextIndex
 from timelog.timer import PeriodicTimer
 
 _log = logging.getLogger("timelog")
 
 _LONGEST_PAUSE = 30.0
+# Seconds between two looks for what to index, and between two files of the text index.
+_INDEX_INTERVAL = 30.0
+_INDEX_PAUSE = 1.0
 # Kept until they are closed: what is in memory when the interpreter exits is flushed then.
 _open_stores: set[Store] = set()
 
@@ -103,6 +108,11 @@ class Store:
         )
         if not options.is_writable:
             self.buffer.refuse(ReadOnlyError("the log was opened with mode='r'; use mode='a'"))
+        self.texts = TextIndex(self.layout)
+        self.indexer = TextIndexer(self.layout, self.storage, self.index, self.texts)
+        self._indexing = PeriodicTimer(
+            _INDEX_INTERVAL, self._index_in_background, self._indexing_failed, "timelog-index"
+        )
         self._close_in_worker_process()
 
     def refresh(self) -> None:
@@ -127,7 +137,7 @@ class Store:
         in silence.
         """
         check_reentry(self._closing, "closing it")
-        if self.timer.is_current:
+        if self.timer.is_current or self._indexing.is_current:
             # Not by waiting: who closes already may be waiting for this very thread to end. No
             # signal handler runs in it, so nothing can come between the two lines.
             if self._closing.acquire(blocking=False):
@@ -145,12 +155,14 @@ class Store:
             return
         if self.options.is_writable:
             self.timer.stop()
+            self._indexing.stop()
             # From here on no event is taken, so the last flush has all of them.
             self.buffer.refuse(ClosedError("the log is closed; open it again to append"))
             try:
                 self.flusher.close()
             except BaseException:
                 self.buffer.refuse(self.flusher.degraded)
+                self._indexing = self._indexing.renewed()
                 self.timer = self.timer.renewed()
                 self.timer.start()
                 raise
@@ -184,6 +196,7 @@ class Store:
         """In a child: drop what is the parent's, and begin anew."""
         self._closing = threading.RLock()
         self.flusher.after_fork()
+        self.indexer.after_fork()
         # Results made before the fork hold it, and another thread may have held its lock.
         self.index.lock = threading.RLock()
         if self.is_closed:
@@ -213,12 +226,32 @@ class Store:
         self.failures = 0
         if self._is_abandoned:
             self.close_at_exit()
+        elif self.options.text_index:
+            self._start_indexing()
         return None
 
     def _failed(self, error: Exception) -> None:
         self.flusher.counters.errors += 1
         self.flusher.counters.last_error = repr(error)
         _log.critical("the flusher met an unexpected error and goes on", exc_info=error)
+
+    # -- the text index -------------------------------------------------------------------
+
+    def _start_indexing(self) -> None:
+        """Let the text index be built from now on, if it can be."""
+        try:
+            if not self._indexing.is_alive and is_possible():
+                self._indexing.start()
+        except RuntimeError:
+            # The system had no thread to give; the next flush asks again.
+            pass
+
+    def _index_in_background(self) -> float | None:
+        timer = self._indexing
+        return _INDEX_PAUSE if self.indexer.step(lambda: timer.is_stopping) else None
+
+    def _indexing_failed(self, error: Exception) -> None:
+        _log.warning("the text index could not be built, searches read more: %s", error)
 
     def _find_or_create(self) -> str:
         known = log_id(self.layout)

@@ -60,6 +60,11 @@ class PeriodicTimer:
         return PeriodicTimer(self._interval, self._action, self._failed, self._name)
 
     @property
+    def is_stopping(self) -> bool:
+        """Whether `stop` was called: an action that takes long may look."""
+        return self._stopped
+
+    @property
     def is_alive(self) -> bool:
         """Whether the thread is running."""
         return self._thread.is_alive()

@@ -1,7 +1,8 @@
 """Print any file of a log in words: dump.py FILE...
 
-Segments, journal files, index/root, day index files, the lock file and the format file are told
-apart by name. Nothing is changed. What cannot be read is said, and the exit code is then 1.
+Segments, journal files, index/root, day index files, files of the text index, the lock file and the
+format file are told apart by name. Nothing is changed. What cannot be read is said, and the exit
+code is then 1.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from timelog.checkpoint import parse_day, parse_root
 from timelog.codec import DecodeError, decode_line
 from timelog.errors import TimelogError
 from timelog.journal import Bad, Begin, Block, Commit, read
+from timelog.textindex import TextFile
 from timelog.timestamp import to_text
 
 
@@ -31,6 +33,8 @@ def describe(file: Path) -> Iterator[str]:
         yield from _root(data)
     elif names.is_day_index(file.name):
         yield from _day(data, file)
+    elif names.parse_text_index(file.name) is not None:
+        yield from _text_index(file)
     elif file.name == names.LOCK:
         yield from _lock(data)
     elif file.name == names.FORMAT:
@@ -107,6 +111,14 @@ def _day(data: bytes, file: Path) -> Iterator[str]:
         fenced = ", takes no more blocks" if segment.fenced else ""
         yield f"  {segment.path}, created {to_text(segment.created)}{fenced}"
         yield from (f"{'':4}{_block(block)}" for block in segment.blocks)
+
+
+def _text_index(file: Path) -> Iterator[str]:
+    text = TextFile(file)
+    yield f"  text index of {names.partition(text.day)}: {text.bytes} bytes of text"
+    for covered in text.segments.values():
+        stretches = f"stretches {covered.stretches[0]} to {covered.stretches[-1]}"
+        yield f"  {covered.path}: {covered.length} bytes, crc {covered.crc:08x}, {stretches}"
 
 
 def _lock(data: bytes) -> Iterator[str]:

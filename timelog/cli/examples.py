@@ -44,9 +44,29 @@ SEARCH = f"""examples:
 exit code: 0 something matched, 1 nothing did, 2 error, 3 damage was met (under --strict)
 {TIMES}"""
 
+FILES = f"""examples:
+  timelog files --since -1h -0 | xargs -0r rg sshd
+  timelog files -S 'yesterday 10:00' -U 'yesterday 11:00' | xargs -r cat | jq -r .content
+  timelog files -S -5m --ranges | while IFS=$'\\t' read -r path start end; do
+    tail -c +$((start + 1)) "$path" | head -c $((end - start)); done
+
+Printed are the fewest files that have committed events of the range; they may have others, too.
+Events that a process still has in memory (for a second, by default) are in no file yet. The end of
+a file may be an unfinished write: the bytes of --ranges are whole lines.
+
+exit code: 0 there are some, 1 there are none, 2 error, 3 damage was met (under --strict)
+{TIMES}"""
+
 STATUS = """examples:
   timelog --dir data status
   timelog status --json | jq .events"""
+
+INDEX = """examples:
+  timelog --dir data ingest big.log && timelog --dir data index
+
+It notes which texts each part of the log may hold, in about 4 % of its size. A process that
+writes to the log for more than a few minutes does this by itself. Needs numpy:
+pip install 'timelog[fast]'"""
 
 VERIFY = """examples:
   timelog --dir data verify

@@ -41,9 +41,12 @@ def make_parser() -> Parser:
         _command(commands, "ingest", "store the lines of files, one event a line", examples.INGEST)
     )
     _search(_command(commands, "search", "print the events that match", examples.SEARCH))
+    _files(_command(commands, "files", "print which files hold a range of time", examples.FILES))
     _status(
         _command(commands, "status", "print how much there is, and its health", examples.STATUS)
     )
+    index = _command(commands, "index", "let searches for a text read less", examples.INDEX)
+    index.add_argument("-q", "--quiet", action="store_true", help="do not say what was built")
     _verify(_command(commands, "verify", "check the log against its checksums", examples.VERIFY))
     _command(commands, "demo", "make a small log and show what can be done with it", examples.DEMO)
     completion = _command(
@@ -136,11 +139,20 @@ def _ingest(parser: Parser) -> None:
     _add_zone(parser)
 
 
+def _add_range(parser: Parser) -> None:
+    add = parser.add_argument
+    add("-S", "--since", "--from", metavar="TIME", help="from then on, inclusive")
+    add("-U", "--until", "--to", metavar="TIME", help="up to then, exclusive")
+
+
+def _add_strict(parser: Parser) -> None:
+    parser.add_argument("--strict", action="store_true", help="exit with 3 where damage was met")
+
+
 def _search(parser: Parser) -> None:
     add = parser.add_argument
     text = text_argument
-    add("-S", "--since", "--from", metavar="TIME", help="from then on, inclusive")
-    add("-U", "--until", "--to", metavar="TIME", help="up to then, exclusive")
+    _add_range(parser)
     add(
         "-t",
         "--tag",
@@ -169,6 +181,18 @@ def _search(parser: Parser) -> None:
         help="events whose content matches (a regular expression of Python)",
     )
     add("-i", "--ignore-case", action="store_true", help="let --grep ignore case")
+    add(
+        "--engine",
+        choices=("auto", "linear"),
+        default="auto",
+        help="linear: only patterns that cannot take long (auto)",
+    )
+    add(
+        "--timeout",
+        metavar="SECONDS",
+        type=_seconds,
+        help="end with an error where the search takes longer",
+    )
     add("-r", "--reverse", action="store_true", help="newest first")
     add(
         "-n",
@@ -186,7 +210,7 @@ def _search(parser: Parser) -> None:
         help="as the log was when it held POSITION events",
     )
     add("--salvage", action="store_true", help="also what still reads of damaged blocks")
-    add("--strict", action="store_true", help="exit with 3 where damage was met")
+    _add_strict(parser)
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--count", action="store_true", help="print only how many match")
     shape.add_argument(
@@ -215,6 +239,20 @@ def _search(parser: Parser) -> None:
     _add_zone(parser)
 
 
+def _files(parser: Parser) -> None:
+    _add_range(parser)
+    parser.add_argument(
+        "--ranges",
+        action="store_true",
+        help="print PATH, START and END (bytes), with tabs between, of each stretch of whole lines",
+    )
+    parser.add_argument(
+        "-0", "--null", action="store_true", help="end each with NUL, not newline, for xargs -0"
+    )
+    _add_strict(parser)
+    _add_zone(parser)
+
+
 def _status(parser: Parser) -> None:
     parser.add_argument("--json", action="store_true", help="as one line of JSON")
     _add_zone(parser)
@@ -224,6 +262,16 @@ def _verify(parser: Parser) -> None:
     parser.add_argument("--deep", action="store_true", help="also read and decode every event")
     parser.add_argument("--json", action="store_true", help="as one line of JSON")
     parser.add_argument("-q", "--quiet", action="store_true", help="only the exit code")
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+    return seconds
 
 
 def _count(text: str) -> int:

@@ -27,7 +27,7 @@ from timelog.timestamp import to_text
 def run(args: argparse.Namespace) -> int:
     """Print what matches in the shape asked for; the exit code is grep's."""
     pattern = _pattern(args)
-    since, until = _range(args)
+    since, until = time_range(args)
     with open_log(args, "r") as log:
         results = _search(args, log, since, until, pattern)
         if args.quiet:
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
         elif args.explain:
             explanation = results.explain()
             stream.put(str(explanation))
-            found = explanation.matched > 0
+            found = explanation.matched.events > 0
         else:
             found = _print(args, results, pattern)
         damage = _damage(log, results)
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     return FOUND if found else NOTHING
 
 
-def _range(args: argparse.Namespace) -> tuple[str | None, str | None]:
+def time_range(args: argparse.Namespace) -> tuple[str | None, str | None]:
     """Return the times of ``--since`` and ``--until`` as the library takes them."""
     zone = chosen_zone(args)
     now_us = time.time_ns() // 1000
@@ -83,6 +83,8 @@ def _search(
             order="desc" if args.reverse or args.lines is not None else "asc",
             limit=args.lines,
             as_of=args.as_of,
+            engine=args.engine,
+            timeout=args.timeout,
             salvage=args.salvage,
         )
 

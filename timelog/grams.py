@@ -1,0 +1,133 @@
+"""Which texts a stretch of lines may hold: a filter of the 4-grams of its folded text.
+
+A filter is a set of 65,536 bits, one for each hash of four bytes in a row. A text can only be
+there where the bits of all its grams are set (Bloom's filter of 1970, of n-grams instead of words).
+Lines are taken without what is looked for by time instead: the timestamp, and an id that carries
+the time of its event. Pure functions; making filters needs numpy, asking them does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from timelog.required import Text, fold
+
+BITS = 1 << 16
+_SIZE = 4
+_MULTIPLIER = 0x9E3779B1
+# A text of more grams is known well enough by so many of them.
+_MOST_GRAMS = 24
+
+_HEAD = b'{"timestamp":"....-..-..T..:..:...000000Z","id":"........-....-7...-....-............",'
+_TIME = 14
+_ID = 49
+_DIGITS = [column + _TIME for column in (11, 12, 14, 15, 17, 18, 20, 21, 22)]
+_WEIGHTS = (36_000_000, 3_600_000, 600_000, 60_000, 10_000, 1_000, 100, 10, 1)
+_HEX = [column + _ID for column in range(36) if column not in (8, 13, 18, 23)]
+_MILLISECONDS = 12
+_VARIANT = 16
+
+
+def numbers(text: Text) -> list[int]:
+    """The bits that are set where ``text`` occurs; none where it is too short to say."""
+    raw = fold(text.raw)
+    grams = [raw[at : at + _SIZE] for at in range(len(raw) - _SIZE + 1)]
+    if len(grams) > _MOST_GRAMS:
+        step = len(grams) / _MOST_GRAMS
+        grams = [grams[int(number * step)] for number in range(_MOST_GRAMS)]
+    return sorted({_hash(gram) for gram in grams})
+
+
+class FilterMaker:
+    """Makes the filters of some stretches of one day, eight to a column of bytes.
+
+    ``day`` is the start of the day in microseconds, ``date`` its text. Needs numpy. Not
+    thread-safe. Cost: about 5 ns a byte of text.
+    """
+
+    def __init__(self, day: int, date: str) -> None:
+        import numpy
+
+        self._numpy = numpy
+        self._day = day // 1000
+        self._fixed, self._constant = _constants(date)
+        self._columns: list[Any] = []
+        self.count = 0
+
+    def begin(self) -> None:
+        """Begin the filter of a next stretch."""
+        if self.count % 8 == 0:
+            self._columns.append(self._numpy.zeros(BITS, self._numpy.uint8))
+        self.count += 1
+
+    def add(self, data: bytes) -> None:
+        """Add whole lines to the stretch that was begun last."""
+        numpy = self._numpy
+        lines = self._without_times(data.split(b"\n"))
+        # By line: most are ASCII, which is folded at once.
+        text = b"\n".join(lines).lower() if data.isascii() else b"\n".join(map(_folded, lines))
+        is_set = numpy.zeros(BITS, numpy.uint8)
+        for shift in range(min(_SIZE, max(len(text) - _SIZE + 1, 0))):
+            grams = numpy.frombuffer(text, "<u4", (len(text) - shift) // _SIZE, shift)
+            # The index type that numpy would convert to by itself, at twice the cost.
+            is_set[((grams * numpy.uint32(_MULTIPLIER)) >> 16).astype(numpy.intp)] = 1
+        self._columns[-1] |= is_set << ((self.count - 1) % 8)
+
+    def rows(self) -> bytes:
+        """For each bit one row: the byte of each column, so bit k of a row is of filter k."""
+        rows: bytes = self._numpy.stack(self._columns, axis=1).tobytes()
+        return rows
+
+    @property
+    def width(self) -> int:
+        """How many bytes a row has."""
+        return len(self._columns)
+
+    def _without_times(self, lines: list[bytes]) -> Iterator[bytes]:
+        """Lines without the timestamp, and without an id that carries it."""
+        numpy = self._numpy
+        length = len(_HEAD)
+        usual = [line for line in lines if len(line) > length]
+        heads = numpy.frombuffer(b"".join([line[:length] for line in usual]), numpy.uint8)
+        carries = iter(self._carry_their_time(heads.reshape(-1, length)).tolist())
+        for line in lines:
+            if len(line) > length and next(carries):
+                yield line[length:]
+            else:
+                yield line[_ID - 6 :]
+
+    def _carry_their_time(self, heads: Any) -> Any:
+        """For each row of ``heads`` whether the id is a UUIDv7 of the very millisecond."""
+        numpy = self._numpy
+        ok = (heads[:, self._fixed] == numpy.frombuffer(self._constant, numpy.uint8)).all(axis=1)
+        digits = _values(numpy, b"0123456789")[heads[:, _DIGITS]]
+        hexes = _values(numpy, b"0123456789abcdef")[heads[:, _HEX]]
+        ok &= (digits >= 0).all(axis=1) & (hexes >= 0).all(axis=1)
+        ok &= hexes[:, _VARIANT] >> 2 == 2
+        time = digits @ numpy.array(_WEIGHTS, numpy.int64) + self._day
+        powers = numpy.int64(16) ** numpy.arange(_MILLISECONDS - 1, -1, -1, dtype=numpy.int64)
+        return ok & (hexes[:, :_MILLISECONDS] @ powers == time)
+
+
+def _constants(date: str) -> tuple[list[int], bytes]:
+    """Where in its head a line with an own id is the same all day, and what is there."""
+    head = _HEAD[:_TIME] + date.encode() + _HEAD[_TIME + len(date) :]
+    # The digits behind the millisecond do not matter.
+    fixed = [at for at, byte in enumerate(head) if byte not in b".0" or at < _TIME + len(date)]
+    return fixed, bytes(head[at] for at in fixed)
+
+
+def _values(numpy: Any, digits: bytes) -> Any:
+    """The value of each byte as a digit, -1 where it is none."""
+    values = numpy.full(256, -1, numpy.int64)
+    values[numpy.frombuffer(digits, numpy.uint8)] = numpy.arange(len(digits))
+    return values
+
+
+def _folded(line: bytes) -> bytes:
+    return line.lower() if line.isascii() else fold(line)
+
+
+def _hash(gram: Sequence[int] | bytes) -> int:
+    return (int.from_bytes(bytes(gram), "little") * _MULTIPLIER & 0xFFFFFFFF) >> 16
