@@ -3,5 +3,6 @@
 In reading order: `lines` (what is logged), `ours` (the jobs, done by timelog), `rivals` (the same
 jobs, done by others, and the floors), `bench_core` (the contests, run by pytest), `report` (tables,
 the machine, result files), `years` (opening and searching a log of many segments), `memory`
-(resident memory of appending and searching). README.md says how to run them.
+(resident memory of appending and searching), `search` (searching, beside rivals; with
+`search_ours`, `search_rivals` and `search_turns`). README.md says how to run them.
 """

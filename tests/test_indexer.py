@@ -27,7 +27,7 @@ from timelog.names import Layout
 from timelog.rotate import write_checkpoint
 from timelog.storage import Storage
 from timelog.textindex import TextFile, TextIndex
-from timelog.timestamp import DAY, MINUTE, SECOND
+from timelog.timestamp import DAY, END, MINUTE, SECOND
 
 ROOT = Path(__file__).parents[1]
 SEED = 20261122
@@ -461,7 +461,7 @@ def test_a_segment_of_which_a_part_is_not_known_is_left_out_until_it_is(
     The first block of the segment then has more than before, though it has as many as before, and
     the last is the same.
     """
-    monkeypatch.setattr(segment, "COALESCE", 500)
+    monkeypatch.setattr(segment, "COALESCE", 600)
     with open_log() as log:
         for length in (200, 50, 350):
             log.append("x" * length + f"number{length}", timestamp=START)
@@ -472,9 +472,12 @@ def test_a_segment_of_which_a_part_is_not_known_is_left_out_until_it_is(
     journal.write_bytes(whole[: places[2] - 9] + b"?" + whole[places[2] - 8 :])
     with open_log() as log:
         assert log.search().count() == 2
+        (_, found), *_ = log._store.index.sealed(START * SECOND, END)
         log.index_text()
     journal.write_bytes(whole)
     with open_log() as log:
+        (_, blocks), *_ = log._store.index.sealed(START * SECOND, END)
+        assert len(blocks) == len(found) == 2 and blocks[1] == found[1]
         for length in (200, 50, 350):
             assert log.search(pattern=f"number{length}").count() == 1
         log.index_text()

@@ -134,6 +134,7 @@ CONSTRUCTS: list[tuple[str, Need]] = [
     ("(?:ab|cd)(?:ef|gh)", t("abef", "abgh", "cdef", "cdgh")),
     ("error .x|fatal .y", AnyOf((both(t("error "), t("x")), both(t("fatal "), t("y"))))),
     ("(?:xx|yy|(?:zz).)w", both(t("xx", "yy", "zz"), t("w"))),
+    ("(?:(?=xyz)x|qq)w", both(t("xyz", "qq"), t("w"))),
     # Groups.
     ("(abc)def", t("abcdef")),
     ("(?P<n>abc)d(?P=n)", t("abcd")),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from timelog.journal import Block
@@ -25,6 +27,15 @@ class Stage(msgspec.Struct):
         if block.path != self.last:
             self.last = block.path
             self.segments += 1
+
+    def add_all(self, blocks: Sequence[Block]) -> None:
+        """Count blocks of one segment, of which none was counted before, as dealt with here."""
+        if blocks:
+            self.segments += blocks[0].path != self.last
+            self.last = blocks[0].path
+            self.blocks += len(blocks)
+            self.bytes += sum([block.length for block in blocks])
+            self.events += sum([block.count for block in blocks])
 
 
 class Explanation(msgspec.Struct):

@@ -135,12 +135,12 @@ class Scanner:
 
     def ruled_out(self, blocks: Sequence[Block], candidates: Sequence[Block]) -> None:
         """Count the blocks that are not among ``candidates`` as skipped by the text index."""
-        if len(candidates) < len(blocks):
-            left = set(map(id, candidates))
-            for block in blocks:
-                if id(block) not in left:
-                    self.explanation.range.add(block)
-                    self.explanation.text_index.add(block)
+        if len(candidates) == len(blocks):
+            return
+        left = set(map(id, candidates))
+        gone = [block for block in blocks if id(block) not in left] if left else blocks
+        self.explanation.range.add_all(gone)
+        self.explanation.text_index.add_all(gone)
 
     def may_match(self, block: Block) -> bool:
         """Whether a block can have matching events, by what the index knows of it."""
