@@ -19,7 +19,7 @@ import timelog
 from tests.patterns import WORDS
 from tests.rig import FaultyStorage, Killed, abandon
 from timelog import indexer, names, scan, segment, store
-from timelog.errors import LockTimeout, MissingExtra, StorageError
+from timelog.errors import LockTimeout, MissingExtra, ReentryError, StorageError
 from timelog.grams import FilterMaker
 from timelog.indexer import Indexing
 from timelog.journal import Entry, read
@@ -536,7 +536,15 @@ def a_fifo(file: Path) -> None:
     os.mkfifo(file)
 
 
-@pytest.mark.parametrize("put", [damaged, empty, of_another_day, a_link, a_fifo])
+def a_link_to_a_directory(file: Path) -> None:
+    file.unlink()
+    file.symlink_to(file.parent)
+
+
+UNUSABLE = [damaged, empty, of_another_day, a_link, a_link_to_a_directory, a_fifo]
+
+
+@pytest.mark.parametrize("put", UNUSABLE, ids=lambda put: put.__name__)
 def test_what_cannot_be_used_is_removed_and_built_again(
     small: None, open_log: Open, put: Callable[[Path], object]
 ) -> None:
@@ -563,13 +571,13 @@ def test_a_directory_in_the_place_of_a_file_does_not_hinder(small: None, open_lo
         assert log.index_text()[:2] == (1, 2)
 
 
-def test_a_file_with_a_damaged_page_is_built_again(small: None, open_log: Open) -> None:
+@pytest.mark.parametrize("at", [3000, 30_000, -3], ids=["first", "middle", "last"])
+def test_a_file_with_a_damaged_page_is_built_again(small: None, open_log: Open, at: int) -> None:
     with open_log() as log:
         fill(log, (0,))
         log.index_text()
     (file,) = text_files(log.path)
-    for at in range(2000, file.stat().st_size, 4000):
-        flip(file, at)
+    flip(file, at)
     with open_log() as log:
         assert log.index_text()[:2] == (1, 2)
 
@@ -859,6 +867,45 @@ def test_while_one_process_builds_another_is_told(small: None, open_log: Open) -
     assert process.returncode == 0
     assert out.startswith("(1, 2, ")
     assert log.index_text()[:2] == (1, 1)
+
+
+def test_who_comes_second_waits_for_the_first(small: None, open_log: Open) -> None:
+    trying = threading.Event()
+
+    class Trying(Storage):
+        def lock(self, fd: int, timeout: float) -> None:
+            trying.set()
+            super().lock(fd, timeout)
+
+    log = open_log(storage=Trying(), lock_timeout=60.0)
+    fill(log, (0,))
+    process = builder(log.path, "wait")
+    go_on(process)
+    assert process.stdout is not None and process.stdout.readline() == "building\n"
+    trying.clear()
+    built: list[Indexing] = []
+    thread = threading.Thread(target=lambda: built.append(log.index_text()))
+    thread.start()
+    assert trying.wait(SOON)
+    out, _ = process.communicate("\n", timeout=60)
+    thread.join()
+    assert out.startswith("(1, 2, ")
+    assert built == [Indexing()]
+
+
+def test_a_signal_handler_that_builds_during_a_build_is_told(small: None, open_log: Open) -> None:
+    told: list[ReentryError] = []
+
+    def met(path: Path) -> None:
+        try:
+            log.index_text()
+        except ReentryError as error:
+            told.append(error)
+
+    log = open_log(storage=Watched(met))
+    fill(log, (0,))
+    assert log.index_text()[:2] == (1, 2)
+    assert len(told) == 1 and "text index" in str(told[0])
 
 
 def test_a_builder_that_was_killed_does_not_keep_the_lock(small: None, open_log: Open) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 import zlib
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import compress
 from typing import NamedTuple
 
@@ -57,6 +57,19 @@ class Raw(NamedTuple):
     problem: str
 
 
+class Fetched(NamedTuple):
+    """A stretch as it was read: ``checked`` says of each block whether its crc holds, or None.
+
+    ``problem``: why nothing could be read. ``seconds``: what it took.
+    """
+
+    stretch: Stretch
+    data: bytes
+    checked: list[bool | None]
+    problem: str
+    seconds: float
+
+
 class Reading(NamedTuple):
     """The blocks of a stretch, and how many seconds reading and looking through them took."""
 
@@ -66,7 +79,7 @@ class Reading(NamedTuple):
 
 
 class BlockReader:
-    """Reads for one search. Thread-safe.
+    """Reads for one search: `fetch` may be called by many threads at once, the others by one.
 
     ``intact``: the blocks that were found intact, for all searches of the process. Without a
     ``finder`` every line is a candidate.
@@ -77,9 +90,15 @@ class BlockReader:
         self._intact = intact
         self._finder = finder
         self._pause = 0
+        # Whether most blocks have candidates, so that all are better checked ahead.
+        self._is_usual = finder is None
 
     def read(self, stretch: Stretch) -> Reading:
         """Read the blocks of a stretch."""
+        return self.examine(self.fetch(stretch))
+
+    def fetch(self, stretch: Stretch) -> Fetched:
+        """Read a stretch, and check what will be needed: work in C, without the interpreter."""
         blocks = stretch.blocks
         began = time.perf_counter()
         try:
@@ -87,11 +106,28 @@ class BlockReader:
                 data = read_at(fd, blocks[0].offset, stretch.length)
         except OSError as error:
             problem = f"cannot be read: {error.strerror or error}"
-            return Reading([Raw(block, b"", b"", None, problem) for block in blocks], 0, 0)
-        read = time.perf_counter()
-        ends = self._candidates(data, sum(block.count for block in blocks))
-        raws = list(self._cut(blocks, data, ends))
-        return Reading(raws, read - began, time.perf_counter() - read)
+            return Fetched(stretch, b"", [], problem, time.perf_counter() - began)
+        view = memoryview(data)
+        base = blocks[0].offset
+        checked = [
+            _holds(block, view[block.offset - base : block.end - base])
+            if self._is_usual or _key(block) not in self._intact
+            else None
+            for block in blocks
+        ]
+        return Fetched(stretch, data, checked, "", time.perf_counter() - began)
+
+    def examine(self, fetched: Fetched) -> Reading:
+        """Look through what was read, and cut out the lines that may match."""
+        blocks = fetched.stretch.blocks
+        if fetched.problem:
+            raws = [Raw(block, b"", b"", None, fetched.problem) for block in blocks]
+            return Reading(raws, fetched.seconds, 0)
+        began = time.perf_counter()
+        ends = self._candidates(fetched.data, sum(block.count for block in blocks))
+        raws = list(self._cut(fetched, ends))
+        self._is_usual = 2 * sum(1 for raw in raws if raw.text) > len(raws)
+        return Reading(raws, fetched.seconds, time.perf_counter() - began)
 
     def _candidates(self, data: bytes, lines: int) -> list[int] | None:
         """Where the candidate lines end, None where all lines are to be decoded."""
@@ -105,37 +141,39 @@ class BlockReader:
             self._pause = _PAUSE
         return ends
 
-    def _cut(self, blocks: Sequence[Block], data: bytes, ends: list[int] | None) -> Iterator[Raw]:
+    def _cut(self, fetched: Fetched, ends: list[int] | None) -> Iterator[Raw]:
         """Yield each block with its candidate lines."""
+        blocks, data = fetched.stretch.blocks, fetched.data
         base = blocks[0].offset
         passed = 0
-        for block in blocks:
+        for block, checked in zip(blocks, fetched.checked, strict=True):
             start, end = block.offset - base, block.end - base
-            if end > len(data):
-                piece = data[start:]
-                yield Raw(block, piece, piece, None, "the file is too short")
-                continue
             chosen = None
             if ends is not None:
                 last = bisect_right(ends, end, passed)
                 chosen = [each - start for each in ends[passed:last]]
                 passed = last
-            key = hash((block.path, block.offset, block.crc))
-            if chosen == [] and key in self._intact:
+            if chosen == [] and checked is not False:
+                if checked:
+                    self._keep(block)
                 yield Raw(block, b"", b"", [], "")
                 continue
             piece = data if len(blocks) == 1 else data[start:end]
-            if zlib.crc32(piece, block.seed) != block.crc:
-                yield Raw(block, piece, piece, None, "the crc does not hold")
+            if not (_holds(block, piece) if checked is None else checked):
+                is_short = len(piece) < block.length
+                problem = "the file is too short" if is_short else "the crc does not hold"
+                yield Raw(block, piece, piece, None, problem)
                 continue
-            if len(self._intact) < _MOST_INTACT:
-                self._intact.add(key)
+            self._keep(block)
             if chosen is None:
                 yield Raw(block, piece, piece, None, "")
-            elif chosen:
-                yield Raw(block, piece, *self._lines(piece, chosen), "")
             else:
-                yield Raw(block, b"", b"", [], "")
+                yield Raw(block, piece, *self._lines(piece, chosen), "")
+
+    def _keep(self, block: Block) -> None:
+        """Note that a block was found intact."""
+        if len(self._intact) < _MOST_INTACT:
+            self._intact.add(_key(block))
 
     def _lines(self, data: bytes, ends: list[int]) -> tuple[bytes, list[int]]:
         """The lines that end at ``ends`` and have all that is required, and where they begin."""
@@ -169,3 +207,11 @@ def stretches(blocks: Iterable[Block]) -> Iterator[Stretch]:
 
 def _has(line: bytes, clause: tuple[Text, ...]) -> bool:
     return any(text.raw in (fold(line) if text.folded else line) for text in clause)
+
+
+def _holds(block: Block, data: bytes | memoryview) -> bool:
+    return len(data) == block.length and zlib.crc32(data, block.seed) == block.crc
+
+
+def _key(block: Block) -> int:
+    return hash((block.path, block.offset, block.crc))

@@ -111,7 +111,7 @@ class Scanner:
         finder = make_finder(expression, filter.beside(), required)
         self._reader = BlockReader(layout, index.intact, finder)
         self._all = BlockReader(layout, index.intact, None)
-        self._ahead = Ahead(self._reader.read, _length, _INLINE)
+        self._ahead = Ahead(self._reader.fetch, _length, _INLINE)
         self._coming: Iterator[Raw] = iter(())
         self._places: dict[tuple[str, int], int] = {}
         self._place = 0
@@ -282,7 +282,8 @@ class Scanner:
         return raw
 
     def _raws(self, coming: Iterable[Stretch]) -> Iterator[Raw]:
-        for reading in self._ahead.results(coming):
+        for fetched in self._ahead.results(coming):
+            reading = self._reader.examine(fetched)
             self._count_read(reading)
             yield from reading.raws
 
