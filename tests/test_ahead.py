@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -24,9 +25,9 @@ LONG = 60.0
 
 @pytest.fixture(params=[1, 2, 4])
 def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    """How many processors there are to use."""
+    """How many helpers there are to use, beside the processor of the asking thread."""
     count: int = request.param
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(count)))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(count + 1)))
     return count
 
 
@@ -85,7 +86,7 @@ def test_results_come_in_the_order_of_the_items(
 def test_a_result_that_is_ready_waits_for_those_before_it(
     make: Callable[..., Ahead[Any, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1})
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2})
     second_is_done = threading.Event()
 
     def act(item: int) -> int:
@@ -277,12 +278,17 @@ def test_what_is_let_go_of_leaves_no_thread(threads: int) -> None:
 
 
 def in_child(act: Callable[[], None]) -> int:
-    """Run ``act`` in a forked child; return its exit status, 0 where nothing was raised."""
+    """Run ``act`` in a forked child; return its exit status, 0 where nothing was raised.
+
+    A child that waits for ever is ended by a signal.
+    """
     pid = os.fork()
     if pid:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     status = 1
     try:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(int(LONG))
         act()
         status = 0
     except BaseException:

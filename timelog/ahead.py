@@ -74,7 +74,9 @@ class Ahead(Generic[_Item, _Result]):
             return None
         try:
             if self._executor is None:
-                self._threads = min(len(os.sched_getaffinity(0)), _MOST_THREADS)
+                # The asking thread is busy, too.
+                free = len(os.sched_getaffinity(0)) - 1
+                self._threads = min(max(free, 1), _MOST_THREADS)
                 self._executor = ThreadPoolExecutor(self._threads, "timelog-read")
                 self._pid = os.getpid()
             return self._executor.submit(self._act, item)

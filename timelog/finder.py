@@ -78,7 +78,7 @@ class HyperscanFinder:
     """Runs one expression over all bytes with hyperscan. Thread-safe."""
 
     name = "hyperscan"
-    dense = 0.8
+    dense = 0.5
 
     def __init__(self, database: Any, left: Sequence[tuple[Text, ...]]) -> None:
         self._database = database

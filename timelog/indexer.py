@@ -12,7 +12,7 @@ import os
 import secrets
 import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import NamedTuple
@@ -94,7 +94,7 @@ class TextIndexer:
                     if not made.files:
                         break
                     done = done.plus(made)
-            self._sweep()
+            self._sweep(self._texts.days())
         return done
 
     def step(self, is_stopped: Callable[[], bool]) -> bool:
@@ -123,8 +123,8 @@ class TextIndexer:
     def after_fork(self) -> None:
         """In a child: let go of the parent's lock, without unlocking it."""
         if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+            fd, self._fd = self._fd, -1
+            os.close(fd)
 
     # -- inside ---------------------------------------------------------------------------
 
@@ -133,7 +133,6 @@ class TextIndexer:
         # What is sealed now stays so if the next commit comes at once.
         before = now - now % MINUTE - MINUTE
         for day, size in todo.items():
-            self._texts.check(day)
             is_over = day + DAY <= before
             least = LEAST_TEXT if is_over else _WORTH
             made = self._cover(day, self._uncovered(day, before), least, _WORTH, is_stopped)
@@ -141,7 +140,7 @@ class TextIndexer:
                 return bool(made.files)
             if is_over and _size(self._uncovered(day, END)) < LEAST_TEXT:
                 self._done[day] = size
-        self._sweep()
+        self._sweep(todo)
         return False
 
     def _sizes(self) -> dict[int, int]:
@@ -227,9 +226,9 @@ class TextIndexer:
                     raise DamagedError("the crc does not hold")
                 yield block, data
 
-    def _sweep(self) -> None:
-        """Remove files that cannot be used, or cover nothing that is still as it was."""
-        for day in self._texts.days():
+    def _sweep(self, days: Iterable[int]) -> None:
+        """Remove files of ``days`` that cannot be used, or cover nothing that is as it was."""
+        for day in days:
             files = {file.path.name: file for file in self._texts.files(day)}
             try:
                 segments = self._index.sealed(day, END)

@@ -261,6 +261,8 @@ class EventLog:
     def get(self, id: str, *, start: Time | None = None, end: Time | None = None) -> Event:
         """The event with that id: of several, the first by position.
 
+        Where the id carries a time and one of them is of that very millisecond, it is that one.
+
         An id that the log gave is looked for at its own time first, which is cheap. Any other, and
         one that does not exist, costs a search of ``[start, end)``, by default of everything, in
         which the text index rules out most.

@@ -1,7 +1,7 @@
 """The text index: files that prove which blocks cannot hold a text.
 
 A file ``index/<day>.<token>.text`` covers some segments of one day, whole. Their blocks are put
-together to stretches of about 256 KiB, each with a filter of its grams (see `timelog.grams`)::
+together to stretches of up to 384 KiB, each with a filter of its grams (see `timelog.grams`)::
 
     mark b"tlT1" | length of the header, u32 | crc32 of the header, u32 | header: a msgpack map
     page | page | …
