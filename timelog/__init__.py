@@ -3,7 +3,8 @@
 The modules, in reading order (each imports only from those before it):
 
 ground   `errors`, `damage`, `timestamp`, `span`, `event`, `storage` (every call that changes the
-         disk), `guard`, `timer`, `uuid7`, `options`, `ahead`, `worker`, `deadline`
+         disk), `guard`, `timer`, `uuid7`, `checksum`, `options`, `ahead`, `worker`,
+         `deadline`
 format   `names` (every file name), `codec` (events as lines), `journal`
 state    `memfile`, `buffer` (events not yet on disk), `segment`, `checkpoint`, `day`, `lock`,
          `index`

@@ -5,13 +5,13 @@ Everything here is pure and works on whole memory files, in C where it counts.
 
 from __future__ import annotations
 
-import zlib
 from collections import defaultdict
 from collections.abc import Iterator
 from operator import attrgetter
 from typing import NamedTuple
 
 from timelog.buffer import Batch
+from timelog.checksum import crc32
 from timelog.codec import Line, encode_lines
 from timelog.journal import Block
 from timelog.memfile import Slice, in_arrival_order
@@ -103,7 +103,7 @@ def _crc(data: bytes, seed: int) -> int:
     """
     view = memoryview(data)
     for at in range(0, len(data), _PIECE):
-        seed = zlib.crc32(view[at : at + _PIECE], seed)
+        seed = crc32(view[at : at + _PIECE], seed)
     return seed
 
 

@@ -11,13 +11,13 @@ import importlib.util
 import os
 import secrets
 import threading
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import NamedTuple
 
 from timelog import names
+from timelog.checksum import crc32
 from timelog.damage import Damage
 from timelog.errors import DamagedError, missing_extra
 from timelog.grams import FilterMaker
@@ -222,7 +222,7 @@ class TextIndexer:
         with reading(self._layout.segment(path)) as fd:
             for block in blocks:
                 data = read_at(fd, block.offset, block.length)
-                if len(data) != block.length or zlib.crc32(data, block.seed) != block.crc:
+                if len(data) != block.length or crc32(data, block.seed) != block.crc:
                     raise DamagedError("the crc does not hold")
                 yield block, data
 

@@ -9,12 +9,12 @@ candidates, it is not checked again.
 from __future__ import annotations
 
 import time
-import zlib
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from itertools import compress
 from typing import NamedTuple
 
+from timelog.checksum import crc32
 from timelog.finder import Finder
 from timelog.journal import Block
 from timelog.names import Layout
@@ -210,7 +210,7 @@ def _has(line: bytes, clause: tuple[Text, ...]) -> bool:
 
 
 def _holds(block: Block, data: bytes | memoryview) -> bool:
-    return len(data) == block.length and zlib.crc32(data, block.seed) == block.crc
+    return len(data) == block.length and crc32(data, block.seed) == block.crc
 
 
 def _key(block: Block) -> int:

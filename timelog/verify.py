@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import os
 import stat
-import zlib
 from collections.abc import Callable, Iterator
 
 import msgspec
 
 from timelog import names
+from timelog.checksum import crc32
 from timelog.codec import DecodeError, decode_lines
 from timelog.damage import Damage
 from timelog.errors import DamagedError
@@ -138,7 +138,7 @@ class _Verifier:
         self._bytes += block.length
         if len(data) != block.length:
             self._bad(block, "the file is too short")
-        elif zlib.crc32(data, block.seed) != block.crc:
+        elif crc32(data, block.seed) != block.crc:
             self._bad(block, "the crc does not hold")
         elif self._deep:
             for problem in _deep_problems(block, data):
