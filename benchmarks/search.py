@@ -156,8 +156,16 @@ class Ring:
         }
         return Contest(
             "a tag held by 1 %",
-            self._ours("tag", RARE_TAG) | self._unaided("tag", RARE_TAG) | rivals,
-            (Bar(OURS, DUCKDB, 0.2), Bar(OURS, SQLITE, 1, stretch=True), Bar(UNAIDED, OURS, 3)),
+            self._ours("tag", RARE_TAG)
+            | self._with_index("tag", RARE_TAG)
+            | self._unaided("tag", RARE_TAG)
+            | rivals,
+            (
+                Bar(OURS, DUCKDB),
+                Bar(INDEXED, DUCKDB, 0.2),
+                Bar(INDEXED, SQLITE, 1, stretch=True),
+                Bar(UNAIDED, OURS, 3),
+            ),
         )
 
     def _no_literal(self, pattern: str) -> Contest:
@@ -168,16 +176,20 @@ class Ring:
         )
 
     def _literal(self, pattern: str) -> Acts:
-        acts = self._ours("pattern", pattern)
+        acts = self._ours("pattern", pattern) | self._with_index("pattern", pattern)
         acts[WHOLE] = timed(whole, self.plain, pattern)
         acts[RG1] = timed(self.rg.regex, pattern)
         if self.with_index is not None:
-            acts[INDEXED] = timed(search, self.with_index, "pattern", pattern)
             acts[WHOLE_INDEXED] = timed(whole, self.indexed.folder, pattern)
         return acts
 
     def _ours(self, how: str, what: str) -> Acts:
         return {OURS: timed(search, self.log, how, what)}
+
+    def _with_index(self, how: str, what: str) -> Acts:
+        if self.with_index is None:
+            return {}
+        return {INDEXED: timed(search, self.with_index, how, what)}
 
     def _unaided(self, how: str, what: str) -> Acts:
         return {UNAIDED: partial(self.unaided.search, how, what)}

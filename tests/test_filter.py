@@ -67,7 +67,7 @@ def test_an_expression_has_all_but_the_tags_after_the_longest_in_order_of_a_line
             rb"(?:\x22id\x22\x3a\x22i\x22)",
             rb"(?:\x22source\x22\x3a\x22r\x22|\x22source\x22\x3a\x22s\x22)",
             rb"(?:\x22long\x22)",
-            rb"(?:x)+y",
+            rb"xy",
         ]
     )
     assert [[text.raw for text in clause] for clause in asked.beside()] == [[b'"mid"'], [b'"t"']]

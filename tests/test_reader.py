@@ -191,7 +191,7 @@ def test_candidate_lines_are_those_of_a_naive_split(
         assert raw.problem == ""
         if raw.starts is None:
             # Where most lines are candidates all are passed on.
-            assert raw.text == raw.data == b"".join(lines)
+            assert bytes(raw.text) == raw.whole == b"".join(lines)
             continue
         assert asked
         assert raw.text == b"".join(line for line in lines if meets(asked, line))
@@ -200,8 +200,8 @@ def test_candidate_lines_are_those_of_a_naive_split(
             if meets(asked, line):
                 starts.append(at)
             at += len(line)
-        assert raw.starts == starts
-        assert not raw.text or raw.data == b"".join(lines)
+        assert [start - raw.start for start in raw.starts] == starts
+        assert not raw.text or raw.whole == b"".join(lines)
 
 
 def test_only_lines_with_all_that_is_needed_are_passed_on(make: Callable[..., File]) -> None:
@@ -210,7 +210,7 @@ def test_only_lines_with_all_that_is_needed_are_passed_on(make: Callable[..., Fi
     assert one.text == three.text == b"" and one.starts == three.starts == []
     assert two.text == file.lines[1][11]
     assert four.text == file.lines[3][19]
-    assert four.starts == [len(b"".join(file.lines[3][:19]))]
+    assert four.starts == [four.start + len(b"".join(file.lines[3][:19]))]
 
 
 def test_without_a_finder_every_line_is_passed_on(make: Callable[..., File]) -> None:
@@ -262,7 +262,7 @@ def test_a_changed_block_is_named_and_its_neighbours_are_read(
         assert raw.text == b"".join(line for line in lines if not asked or meets(asked, line))
     # All that is there comes with the damage, for who can use it.
     start, end = file.blocks[block].offset, file.blocks[block].end
-    assert raws[block].data == raws[block].text == file.path.read_bytes()[start:end]
+    assert raws[block].whole == bytes(raws[block].text) == file.path.read_bytes()[start:end]
 
 
 def test_any_changed_bit_of_a_block_without_candidates_is_seen_at_the_first_reading(
@@ -343,7 +343,7 @@ def test_a_file_that_is_too_short_is_named_for_each_block_that_it_lacks(
         assert problems(raws) == [SHORT if n in lacking else "" for n in range(3)]
         for n in lacking:
             block = file.blocks[n]
-            assert raws[n].data == whole[block.offset : min(block.end, length)]
+            assert raws[n].whole == whole[block.offset : min(block.end, length)]
         file.intact.clear()
 
 
@@ -388,7 +388,7 @@ def test_damage_is_never_passed_on_as_intact(
             is_same = changed[block.offset : block.end] == b"".join(lines)
             if raw.problem == "" and raw.text:
                 assert is_same
-                assert set(raw.text.splitlines(keepends=True)) <= set(lines)
+                assert set(bytes(raw.text).splitlines(keepends=True)) <= set(lines)
             assert not is_same or raw.problem == ""
 
 

@@ -86,8 +86,8 @@ COVERED = (
 
 def write(path: Path, width: int, rows: bytes, **changed: Any) -> Path:
     """A file of the text index with these rows."""
-    header = replace(Header(VERSION, START, width, 209, COVERED), **changed)
-    path.write_bytes(b"".join(pack(header, rows)))
+    header = replace(Header(VERSION, START, width, 209, COVERED, {}), **changed)
+    path.write_bytes(b"".join(pack(header, rows, {})))
     return path
 
 
@@ -225,7 +225,9 @@ def page_of(gram: bytes) -> int:
     return grams.numbers(Text(gram))[0] // textindex._PAGE
 
 
-@pytest.mark.parametrize("changed", [{"version": 0}, {"version": 2}, {"width": 0}, {"width": 4093}])
+@pytest.mark.parametrize(
+    "changed", [{"version": VERSION - 1}, {"version": VERSION + 1}, {"width": 0}, {"width": 4093}]
+)
 def test_a_file_of_another_release_is_refused(tmp_path: Path, changed: dict[str, int]) -> None:
     path = write(tmp_path / "file", 1, bytes(BITS))
     rewrite_header(path, **changed)

@@ -116,7 +116,7 @@ def test_check_plan_tells_a_way_that_loses_a_match(
     patterns.write_text("is well\n")
     assert check_plan.main([str(log.path), str(patterns)]) == 0
     # A finder that overlooks everything.
-    monkeypatch.setattr(finder.TextFinder, "ends", lambda self, data, most: [])
+    monkeypatch.setattr(finder.TextFinder, "lines", lambda self, data, most: finder.Lines([], []))
     assert check_plan.main([str(log.path), str(patterns)]) == 1
     assert "DIFFERENT" in capsys.readouterr().out
 

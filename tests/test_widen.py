@@ -81,19 +81,22 @@ def hyperscan_finds(database: Any, data: bytes) -> bool:
         ("a\nb", rb"a\x5cnb"),
         ("é", rb"\xc3\xa9"),
         ("ab|cd", rb"(?:ab|cd)"),
-        ("(a)(?:b)(?P<n>c)(?>d)", rb"(?:a)b(?:c)(?:d)"),
-        ("a{2}b?c*d+", rb"(?:a){2}(?:b){0,1}(?:c)*(?:d)+"),
-        ("a{2}?b??c*?d+?", rb"(?:a){2}(?:b){0,1}(?:c)*(?:d)+"),
-        ("a{2}+b?+c*+d++", rb"(?:a){2}(?:b){0,1}(?:c)*(?:d)+"),
-        ("a{3,}", rb"(?:a){3,}"),
+        ("(a)(?:b)(?P<n>c)(?>d)", rb"abc(?:d)"),
+        ("a{2}b?c*d+e", rb"(?:a){2}(?:b){0,1}(?:c)*(?:d)+e"),
+        ("a{2}?b??c*?d+?e", rb"(?:a){2}(?:b){0,1}(?:c)*(?:d)+e"),
+        ("a{2}+b?+c*+d++e", rb"(?:a){2}(?:b){0,1}(?:c)*(?:d)+e"),
+        ("xa{3,}y", rb"x(?:a){3,}y"),
         ("a{40}", rb"(?:a){32,}"),
-        ("a{2,40}", rb"(?:a){2,}"),
-        ("[ab]{2,3}", rb"[a-b]{2,3}"),
-        ("[^a]{2,3}x", rb"[\x20-\xff]{2,18}x"),
-        (r"\d+x", rb"[0-9\x80-\xff]+x"),
-        (r"(?a)\d+x", rb"[0-9]+x"),
+        ("xa{2,40}y", rb"x(?:a){2,}y"),
+        ("x[ab]{2,3}y", rb"x[a-b]{2,3}y"),
+        ("x[^a]{2,3}x", rb"x[\x20-\xff]{2,18}x"),
+        (r"x\d+x", rb"x[0-9\x80-\xff]+x"),
+        (r"(?a)x\d+x", rb"x[0-9]+x"),
         (r"(?a)\w", rb"[0-9A-Z\x5fa-z]"),
         (r"^\bab\B$\A\Z", rb"ab"),
+        # At its ends only the least is needed.
+        ("a*b+c?d{2,3}e{2,}", rb"b(?:c){0,1}(?:d){2,3}(?:e){2}"),
+        ("(?<=ab)c+(?=d)", rb"ab(?:c)+d"),
         ("(?=a)(?!b)(?<=c)(?<!d)xy", rb"xy"),
         (r"(ab)\1", rb"(?:ab)[\x00-\x09\x0b-\xff]*"),
         (r"(a)?(?(1)bb|cc)", rb"(?:(?:a)){0,1}(?:bb|cc)"),
@@ -114,7 +117,7 @@ def test_what_is_written_for_a_construct(written: str, expression: bytes) -> Non
 
 
 @pytest.mark.parametrize(
-    "written", ["", "a?", "a*", "(a|)", "^", "$", r"\b", "(?=abc)", "(?!a)", "(a)?(?(1)b|)", "a{0}"]
+    "written", ["", "a?", "a*", "(a|)", "^", "$", r"\b", "(?=a|)", "(?!a)", "(a)?(?(1)b|)", "a{0}"]
 )
 def test_what_matches_the_empty_text_would_match_every_line(written: str) -> None:
     assert widened(re.compile(written)) is None
@@ -145,7 +148,7 @@ def test_what_python_compiles_is_not_nested_too_deeply(opening: str) -> None:
     ending = ")?" if opening == "(?:y" else ")"
     for depth in (60, 120, 240, 480):
         try:
-            compiled = re.compile("z" + opening * depth + "abc" + ending * depth)
+            compiled = re.compile("z" + opening * depth + "abc" + ending * depth + "w")
         except RecursionError:
             return
         wider = widened(compiled)
@@ -158,7 +161,8 @@ def test_only_what_requires_text_and_is_left_out_makes_it_less_close() -> None:
         (r"^\babc$", True),
         ("(?!x)abc(?<!y)", True),
         ("(?=.*x)abc", False),
-        ("(?<=x)abc", False),
+        ("(?<=x)abc(?=y)", True),
+        ("z(?<=x)abc", False),
         ("(?:(?=x)a|b)c", False),
     ):
         wider = widened(re.compile(written))

@@ -9,8 +9,9 @@ format   `names` (every file name), `codec` (events as lines), `journal`
 state    `memfile`, `buffer` (events not yet on disk), `segment`, `checkpoint`, `day`, `lock`,
          `index`
 work     `encode`, `rotate`, `repair`, `flush`, `create`, `files`, `verify`; of searching
-         `required`, `widen`, `simplify`, `charset`, `linear`, `pattern`, `filter`, `explain`,
-         `grams`, `textindex`, `indexer`, `finder`, `reader`, `scan`, `merge`, `arrow`, `query`
+         `simplify`, `required`, `widen`, `selector`, `charset`, `linear`, `pattern`, `filter`,
+         `explain`, `grams`, `taglines`, `textindex`, `indexer`, `finder`, `reader`, `scan`,
+         `merge`, `arrow`, `query`
 face     `store` (the parts put together), `health`, `entry`, `log` (`EventLog`), this module
 around   `cli`
 """

@@ -52,12 +52,12 @@ def encode_lines(lines: Sequence[Line]) -> bytes:
     return _encoder.encode_lines(lines)
 
 
-def decode_lines(text: bytes) -> list[Event]:
+def decode_lines(text: bytes | memoryview) -> list[Event]:
     """Return the events of whole lines; raises `DecodeError` where one is not an event."""
     return _decoder.decode_lines(text)
 
 
-def decode_contents(text: bytes) -> list[str]:
+def decode_contents(text: bytes | memoryview) -> list[str]:
     """Return only the contents of whole lines; raises `DecodeError` where one lacks a key."""
     return [line.content for line in _content_decoder.decode_lines(text)]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from timelog.required import SPECIAL, Text
 
@@ -20,6 +20,13 @@ _TO_END = b"[^\\x0a]*\\x0a"
 _SPECIAL = re.compile(b"[%b]" % b"".join(SPECIAL.values()))
 
 
+class Lines(NamedTuple):
+    """Where some lines begin and end, in order."""
+
+    starts: list[int]
+    ends: list[int]
+
+
 class Finder(Protocol):
     """Finds candidate lines. Thread-safe."""
 
@@ -27,11 +34,8 @@ class Finder(Protocol):
     # Where a larger share of the lines are candidates, decoding all of them is faster.
     dense: float
 
-    def ends(self, data: bytes, most: int) -> list[int] | None:
-        """Where the candidate lines of whole lines ``data`` end, in order.
-
-        None where they are more than ``most``.
-        """
+    def lines(self, data: bytes, most: int) -> Lines | None:
+        """The candidates among the whole lines ``data``, None where they are more than ``most``."""
 
     def left(self) -> Sequence[tuple[Text, ...]]:
         """Clauses of matching lines that a candidate line need not meet."""
@@ -47,7 +51,7 @@ class TextFinder:
         self._clauses = clauses
         self._probe: tuple[Text, ...] | None = None
 
-    def ends(self, data: bytes, most: int) -> list[int] | None:
+    def lines(self, data: bytes, most: int) -> Lines | None:
         """See `Finder`."""
         found: list[int] = []
         texts = self._rarest(data)
@@ -58,7 +62,7 @@ class TextFinder:
             found += more
         if len(texts) > 1:
             found = sorted(set(found))
-        return found if len(found) <= most else None
+        return _that_end(data, found) if len(found) <= most else None
 
     def left(self) -> Sequence[tuple[Text, ...]]:
         """See `Finder`."""
@@ -85,7 +89,7 @@ class HyperscanFinder:
         self._scratches: list[Any] = []
         self._left = left
 
-    def ends(self, data: bytes, most: int) -> list[int] | None:
+    def lines(self, data: bytes, most: int) -> Lines | None:
         """See `Finder`."""
         found: list[int] = []
         add = found.append
@@ -97,7 +101,7 @@ class HyperscanFinder:
         scratch = self._scratches.pop() if self._scratches else self._database.scratch.clone()
         self._database.scan(data, match_event_handler=on_match, scratch=scratch)
         self._scratches.append(scratch)
-        return sorted(set(found)) if len(found) <= most else None
+        return _that_end(data, sorted(set(found))) if len(found) <= most else None
 
     def left(self) -> Sequence[tuple[Text, ...]]:
         """See `Finder`."""
@@ -157,6 +161,12 @@ def _ends_of(data: bytes, raw: bytes, most: int) -> list[int] | None:
         if len(found) > most:
             return None
     return found
+
+
+def _that_end(data: bytes, ends: list[int]) -> Lines:
+    """The lines that end at ``ends``."""
+    rfind = data.rfind
+    return Lines([rfind(b"\n", 0, end - 1) + 1 for end in ends], ends)
 
 
 def _count(data: bytes, text: Text) -> int:

@@ -8,10 +8,10 @@ the time of its event. Pure functions; making filters needs numpy, asking them d
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from timelog.required import Text, fold
+from timelog.required import SPECIAL, Text, fold
 
 BITS = 1 << 16
 _SIZE = 4
@@ -64,9 +64,12 @@ class FilterMaker:
     def add(self, data: bytes) -> None:
         """Add whole lines to the stretch that was begun last."""
         numpy = self._numpy
-        lines = self._without_times(data.split(b"\n"))
-        # By line: most are ASCII, which is folded at once.
-        text = b"\n".join(lines).lower() if data.isascii() else b"\n".join(map(_folded, lines))
+        text = b"\n".join(self._without_times(data.split(b"\n"))).lower()
+        values = numpy.frombuffer(text, numpy.uint8)
+        # Few bytes are not ASCII: folding all, where none of these needs it, would take long.
+        others = values[numpy.flatnonzero(values > 0x7F)].tobytes()
+        if any(char in others for char in SPECIAL):
+            text = fold(text)
         is_set = numpy.zeros(BITS, numpy.uint8)
         for shift in range(min(_SIZE, max(len(text) - _SIZE + 1, 0))):
             grams = numpy.frombuffer(text, "<u4", (len(text) - shift) // _SIZE, shift)
@@ -84,18 +87,19 @@ class FilterMaker:
         """How many bytes a row has."""
         return len(self._columns)
 
-    def _without_times(self, lines: list[bytes]) -> Iterator[bytes]:
+    def _without_times(self, lines: Sequence[bytes]) -> Iterable[bytes]:
         """Lines without the timestamp, and without an id that carries it."""
         numpy = self._numpy
         length = len(_HEAD)
         usual = [line for line in lines if len(line) > length]
         heads = numpy.frombuffer(b"".join([line[:length] for line in usual]), numpy.uint8)
-        carries = iter(self._carry_their_time(heads.reshape(-1, length)).tolist())
-        for line in lines:
-            if len(line) > length and next(carries):
-                yield line[length:]
-            else:
-                yield line[_ID - 6 :]
+        carry = self._carry_their_time(heads.reshape(-1, length))
+        if carry.all() and len(usual) == len(lines) - 1 and not lines[-1]:
+            return [line[length:] for line in lines]
+        carries = iter(carry.tolist())
+        return [
+            line[length if len(line) > length and next(carries) else _ID - 6 :] for line in lines
+        ]
 
     def _carry_their_time(self, heads: Any) -> Any:
         """For each row of ``heads`` whether the id is a UUIDv7 of the very millisecond."""
@@ -123,10 +127,6 @@ def _values(numpy: Any, digits: bytes) -> Any:
     values = numpy.full(256, -1, numpy.int64)
     values[numpy.frombuffer(digits, numpy.uint8)] = numpy.arange(len(digits))
     return values
-
-
-def _folded(line: bytes) -> bytes:
-    return line.lower() if line.isascii() else fold(line)
 
 
 def _hash(gram: Sequence[int] | bytes) -> int:

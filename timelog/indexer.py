@@ -26,6 +26,7 @@ from timelog.index import Index
 from timelog.journal import Block
 from timelog.names import Layout
 from timelog.storage import Storage, read_at, reading
+from timelog.taglines import TableMaker
 from timelog.textindex import VERSION, Covered, Header, TextFile, TextIndex, pack
 from timelog.timestamp import DAY, END, MINUTE
 
@@ -160,9 +161,11 @@ class TextIndexer:
         if _size(todo) < least:
             return Indexing()
         maker = FilterMaker(day, names.partition(day))
+        tables = TableMaker(most)
         covered: list[Covered] = []
+        ordinals: dict[int, int] = {}
         text = size = 0
-        for path, blocks in todo:
+        for number, (path, blocks) in enumerate(todo):
             length = blocks[-1].end
             if covered and text + length > most:
                 break
@@ -176,18 +179,20 @@ class TextIndexer:
                         size = 0
                     size += block.length
                     maker.add(data)
+                    tables.add(number, block, data)
                     stretches.append(maker.count - 1)
             except (DamagedError, OSError) as error:
                 self._index.found_damage(Damage(path, 0, length, str(error)))
                 self._index.tell()
                 continue
             ends = tuple([block.end for block in blocks])
+            ordinals[number] = len(covered)
             covered.append(Covered(path, blocks[-1].crc, ends, tuple(stretches)))
             text += length
         if not covered:
             return Indexing()
-        header = Header(VERSION, day, maker.width, text, tuple(covered))
-        data = b"".join(pack(header, maker.rows()))
+        header = Header(VERSION, day, maker.width, text, tuple(covered), {})
+        data = b"".join(pack(header, maker.rows(), tables.tables(ordinals)))
         self._write(names.text_index(day, secrets.token_hex(6)), data)
         return Indexing(1, len(covered), text, len(data))
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from timelog.errors import InvalidPattern
 from timelog.linear import linear_search
 from timelog.required import Need, clauses, required, strongest
-from timelog.simplify import Select, select, selector
+from timelog.selector import Select, select, selector
 from timelog.widen import one_of, widened
 
 ENGINES = ("auto", "linear")

@@ -244,10 +244,10 @@ class Results:
             name = f"{names.CONTROL}/{names.INDEX} ({names.partition(day)})"
             scanner.note(Damage(name, 0, 0, str(error)))
             return
-        ruling = None
+        scanner.ruling = ruling = None
         size = sum(blocks[-1].end for _, blocks in segments if blocks)
         if scanner.asks_text_index(size):
-            ruling = self._texts.ruling(day, scanner.need)
+            scanner.ruling = ruling = self._texts.ruling(day, scanner.need, asked.tags)
         for segment, blocks in segments:
             candidates = ruling.candidates(segment.path, blocks) if ruling else blocks
             scanner.ruled_out(blocks, candidates)

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import compress
 from typing import NamedTuple
 
 from timelog.checksum import crc32
-from timelog.finder import Finder
+from timelog.finder import Finder, Lines
 from timelog.journal import Block
 from timelog.names import Layout
 from timelog.required import Text, fold
 from timelog.storage import read_at, reading
+from timelog.taglines import Held
 
 # Neighbouring blocks are read and looked at together up to this size, beginning with less: who
 # wants only the first event shall not wait for more.
@@ -32,35 +33,46 @@ _PAUSE = 16
 
 
 class Stretch(NamedTuple):
-    """Neighbouring blocks of one file."""
+    """Neighbouring blocks of one file; or any blocks of it, of which only lines are ``held``."""
 
     blocks: tuple[Block, ...]
+    held: tuple[Held, ...] = ()
 
     @property
     def length(self) -> int:
         """How many bytes it has."""
+        if self.held:
+            return sum([sum(held.lengths) for held in self.held])
         return self.blocks[-1].end - self.blocks[0].offset
 
 
 class Raw(NamedTuple):
     """What reading a block gave.
 
-    ``data``: its bytes. ``text``: the lines of it that may match. ``starts``: where these begin in
-    ``data``, None where they are all. ``problem``: why the block is damaged, ``""`` where it is
-    not.
+    ``data``: the bytes of its stretch, in which it begins at ``start``. ``text``: the lines of it
+    that may match. ``starts``: where these begin in ``data``, None where they are all, unless
+    ``numbers`` says which they are. ``problem``: why the block is damaged, ``""`` where it is not.
     """
 
     block: Block
     data: bytes
-    text: bytes
+    start: int
+    text: bytes | memoryview
     starts: list[int] | None
     problem: str
+    numbers: Sequence[int] | None = None
+
+    @property
+    def whole(self) -> bytes:
+        """The bytes of the block."""
+        return self.data[self.start : self.start + self.block.length]
 
 
 class Fetched(NamedTuple):
     """A stretch as it was read: ``checked`` says of each block whether its crc holds, or None.
 
-    ``problem``: why nothing could be read. ``seconds``: what it took.
+    ``problem``: why nothing could be read. ``seconds``: what it took. ``texts``: of each block the
+    lines that are held, None where their crc does not hold.
     """
 
     stretch: Stretch
@@ -68,6 +80,7 @@ class Fetched(NamedTuple):
     checked: list[bool | None]
     problem: str
     seconds: float
+    texts: Sequence[bytes | None] = ()
 
 
 class Reading(NamedTuple):
@@ -103,6 +116,9 @@ class BlockReader:
         began = time.perf_counter()
         try:
             with reading(self._layout.segment(blocks[0].path)) as fd:
+                if stretch.held:
+                    texts = [_lines(fd, *each) for each in zip(blocks, stretch.held, strict=True)]
+                    return Fetched(stretch, b"", [], "", time.perf_counter() - began, texts)
                 data = read_at(fd, blocks[0].offset, stretch.length)
         except OSError as error:
             problem = f"cannot be read: {error.strerror or error}"
@@ -121,88 +137,118 @@ class BlockReader:
         """Look through what was read, and cut out the lines that may match."""
         blocks = fetched.stretch.blocks
         if fetched.problem:
-            raws = [Raw(block, b"", b"", None, fetched.problem) for block in blocks]
+            raws = [Raw(block, b"", 0, b"", None, fetched.problem) for block in blocks]
             return Reading(raws, fetched.seconds, 0)
         began = time.perf_counter()
-        ends = self._candidates(fetched.data, sum(block.count for block in blocks))
-        raws = list(self._cut(fetched, ends))
+        if fetched.texts:
+            raws = list(self._held(fetched))
+            return Reading(raws, fetched.seconds, time.perf_counter() - began)
+        raws = list(self._cut(fetched, self._candidates(fetched)))
         self._is_usual = 2 * sum(1 for raw in raws if raw.text) > len(raws)
         return Reading(raws, fetched.seconds, time.perf_counter() - began)
 
-    def _candidates(self, data: bytes, lines: int) -> list[int] | None:
-        """Where the candidate lines end, None where all lines are to be decoded."""
+    def _held(self, fetched: Fetched) -> Iterator[Raw]:
+        """Yield each block with the lines that are held of it."""
+        blocks, held, texts = *fetched.stretch, fetched.texts
+        for block, lines, text in zip(blocks, held, texts, strict=True):
+            if text is None:
+                # Something changed: the block may have been intact before.
+                self._intact.discard(_key(block))
+                yield from self.read(Stretch((block,))).raws
+            else:
+                yield Raw(block, b"", 0, text, [], "", lines.numbers)
+
+    def _candidates(self, fetched: Fetched) -> Lines | None:
+        """The candidate lines, None where all lines are to be decoded."""
         if self._finder is None:
             return None
         if self._pause:
             self._pause -= 1
             return None
-        ends = self._finder.ends(data, int(lines * self._finder.dense))
-        if ends is None:
+        most = sum(block.count for block in fetched.stretch.blocks) * self._finder.dense
+        lines = self._finder.lines(fetched.data, int(most))
+        if lines is None:
             self._pause = _PAUSE
-        return ends
+        return lines
 
-    def _cut(self, fetched: Fetched, ends: list[int] | None) -> Iterator[Raw]:
+    def _cut(self, fetched: Fetched, lines: Lines | None) -> Iterator[Raw]:
         """Yield each block with its candidate lines."""
         blocks, data = fetched.stretch.blocks, fetched.data
+        view = memoryview(data)
         base = blocks[0].offset
-        passed = 0
+        last = 0
         for block, checked in zip(blocks, fetched.checked, strict=True):
             start, end = block.offset - base, block.end - base
             chosen = None
-            if ends is not None:
-                last = bisect_right(ends, end, passed)
-                chosen = [each - start for each in ends[passed:last]]
-                passed = last
-            if chosen == [] and checked is not False:
-                if checked:
-                    self._keep(block)
-                yield Raw(block, b"", b"", [], "")
-                continue
-            piece = data if len(blocks) == 1 else data[start:end]
+            if lines is not None:
+                first, last = last, bisect_right(lines.ends, end, last)
+                chosen = Lines(lines.starts[first:last], lines.ends[first:last])
+                if first == last and checked is not False:
+                    if checked:
+                        self._keep(block)
+                    yield Raw(block, b"", 0, b"", [], "")
+                    continue
+            piece = view[start:end]
             if not (_holds(block, piece) if checked is None else checked):
                 is_short = len(piece) < block.length
                 problem = "the file is too short" if is_short else "the crc does not hold"
-                yield Raw(block, piece, piece, None, problem)
+                yield Raw(block, data, start, piece, None, problem)
                 continue
             self._keep(block)
             if chosen is None:
-                yield Raw(block, piece, piece, None, "")
-            else:
-                yield Raw(block, piece, *self._lines(piece, chosen), "")
+                yield Raw(block, data, start, piece, None, "")
+                continue
+            if chosen.starts[0] < start:
+                # The block before is damaged: its last line does not end.
+                chosen.starts[0] = start
+            yield Raw(block, data, start, *self._join(data, chosen), "")
 
     def _keep(self, block: Block) -> None:
         """Note that a block was found intact."""
         if len(self._intact) < _MOST_INTACT:
             self._intact.add(_key(block))
 
-    def _lines(self, data: bytes, ends: list[int]) -> tuple[bytes, list[int]]:
-        """The lines that end at ``ends`` and have all that is required, and where they begin."""
-        rfind = data.rfind
-        starts = [rfind(b"\n", 0, end - 1) + 1 for end in ends]
-        lines = [data[start:end] for start, end in zip(starts, ends, strict=True)]
+    def _join(self, data: bytes, chosen: Lines) -> tuple[bytes, list[int]]:
+        """Those of the lines that have all that is required, as one text, and where they begin."""
+        starts = chosen.starts
+        lines = [data[start:end] for start, end in zip(*chosen, strict=True)]
         for clause in self._finder.left() if self._finder else ():
             passed = [_has(line, clause) for line in lines]
             starts, lines = list(compress(starts, passed)), list(compress(lines, passed))
         return b"".join(lines), starts
 
 
-def stretches(blocks: Iterable[Block]) -> Iterator[Stretch]:
-    """Put neighbours together, keeping the order."""
+def stretches(
+    blocks: Iterable[Block], held: Callable[[Block], Held | None] = lambda block: None
+) -> Iterator[Stretch]:
+    """Put neighbours together, and blocks of a file of which only lines are ``held``, in order."""
     together: list[Block] = []
+    lines: list[Held] = []
     size, most = 0, _FIRST
     for block in blocks:
+        only = held(block)
+        length = block.length if only is None else sum(only.lengths)
         if together and (
             block.path != together[-1].path
-            or block.offset != together[-1].end
-            or size + block.length > most
+            or (only is None) == bool(lines)
+            or (only is None and block.offset != together[-1].end)
+            or size + length > most
         ):
-            yield Stretch(tuple(together))
+            yield Stretch(tuple(together), tuple(lines))
             most = min(most + size, _STRETCH)
-            together, size = [], 0
+            together, lines, size = [], [], 0
         together.append(block)
-        size += block.length
+        lines += () if only is None else (only,)
+        size += length
     if together:
-        yield Stretch(tuple(together))
+        yield Stretch(tuple(together), tuple(lines))
+
+
+def _lines(fd: int, block: Block, held: Held) -> bytes | None:
+    """The lines that are held of a block, None where their crc does not hold."""
+    places = zip(held.starts, held.lengths, strict=True)
+    text = b"".join([read_at(fd, block.offset + start, length) for start, length in places])
+    return text if crc32(text) == held.crc else None
 
 
 def _has(line: bytes, clause: tuple[Text, ...]) -> bool:

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from re import _constants as sre  # type: ignore[attr-defined]
-from re import _parser as sre_parser  # type: ignore[attr-defined]
 from typing import Any, NamedTuple
 
 from timelog.codec import json_text
+from timelog.simplify import simplified
 
 # So many texts are multiplied out; more become separate requirements.
 _MOST_TEXTS = 16
@@ -73,16 +72,10 @@ NOTHING = AllOf()
 def required(compiled: re.Pattern[str]) -> Need:
     """What every line whose content ``compiled`` matches has."""
     try:
-        return _simple(_whole(_sequence(parsed(compiled), compiled.flags, first=True)))
+        return _simple(_whole(_sequence(simplified(compiled), compiled.flags, first=True)))
     except RecursionError:
         # Nested deeper than can be looked into from here.
         return NOTHING
-
-
-@lru_cache(maxsize=256)
-def parsed(compiled: re.Pattern[str]) -> Any:
-    """The tree of an expression, as Python's parser makes it; not to be changed."""
-    return sre_parser.parse(compiled.pattern, compiled.flags & ~re.DEBUG)
 
 
 def scoped(flags: int, added: int, removed: int) -> int:

@@ -25,6 +25,8 @@ from timelog.memfile import Slice
 from timelog.names import Layout
 from timelog.reader import BlockReader, Raw, Reading, Stretch, stretches
 from timelog.required import NOTHING, clauses
+from timelog.taglines import Held
+from timelog.textindex import Ruling
 from timelog.timestamp import to_text
 
 # The ways of ruling text out: what the index says of a block; the text index; looking through raw
@@ -113,6 +115,8 @@ class Scanner:
         self._all = BlockReader(layout, index.intact, None)
         self._ahead = Ahead(self._reader.fetch, _length, _INLINE)
         self._coming: Iterator[Raw] = iter(())
+        # What the text index says of the blocks that come next.
+        self.ruling: Ruling | None = None
         self._places: dict[tuple[str, int], int] = {}
         self._place = 0
         self._began = time.perf_counter()
@@ -176,7 +180,7 @@ class Scanner:
         coming = list(blocks)
         self._places = {(block.path, block.offset): n for n, block in enumerate(coming)}
         self._place = 0
-        self._coming = self._raws(stretches(coming))
+        self._coming = self._raws(stretches(coming, self._held))
 
     def block(self, block: Block) -> Found:
         """The matching events of a block; a damaged one is withheld and named in ``damage``."""
@@ -248,8 +252,13 @@ class Scanner:
         """The events of the lines with these numbers; none where the block is damaged by now."""
         if isinstance(source, Slice):
             return [to_event(source.lines[number]) for number in numbers]
-        (raw,) = self._all.read(Stretch((source,))).raws
-        lines = raw.text.split(b"\n")
+        held = self._held(source)
+        only = (held,) if held is not None and set(numbers).issubset(held.numbers) else ()
+        (raw,) = self._all.read(Stretch((source,), only)).raws
+        if raw.numbers is not None:
+            by_number = dict(zip(raw.numbers, bytes(raw.text).split(b"\n"), strict=False))
+            return decode_lines(b"\n".join([by_number[number] for number in numbers]))
+        lines = raw.whole.split(b"\n")
         if raw.problem:
             self._note(raw)
             return [decode_line(lines[number]) for number in numbers] if self._salvage else []
@@ -268,13 +277,17 @@ class Scanner:
         """Whether all events of a block are within the view and the range of time."""
         return block.runs[-2] + block.runs[-1] <= self._position and self._filter.covers(block)
 
+    def _held(self, block: Block) -> Held | None:
+        """The lines of a block that may match, where the text index says which; else None."""
+        return self.ruling.held(block) if self.ruling else None
+
     def _take(self, block: Block) -> Raw:
         """What reading the block gave: read ahead, or now."""
         if self._deadline is not None:
             self._deadline.check()
         place = self._places.get((block.path, block.offset), -1)
         if place < self._place:
-            raw = next(self._raws([Stretch((block,))]))
+            raw = next(self._raws(stretches([block], self._held)))
         else:
             # Those between are not asked for any more.
             raw = next(islice(self._coming, place - self._place, None))
@@ -307,7 +320,7 @@ class Scanner:
         self._note(raw)
         if not self._salvage:
             return _NOTHING
-        found = _salvage(raw.block, raw.data)
+        found = _salvage(raw.block, raw.whole)
         self._count_decoded(raw, len(found.events), 0)
         return found
 
@@ -325,6 +338,9 @@ class Scanner:
         told.text.milliseconds += reading.found * 1000
         for raw in reading.raws:
             told.read.add(raw.block)
+            if raw.numbers is not None:
+                told.read.events += len(raw.numbers) - raw.block.count
+                told.read.bytes += len(raw.text) - raw.block.length
             if not raw.text and not raw.problem:
                 told.text.add(raw.block)
 
@@ -346,15 +362,17 @@ def _not_an_event(error: DecodeError) -> str:
 
 def _numbers(raw: Raw) -> Sequence[int]:
     """The number of each candidate line in its block."""
+    if raw.numbers is not None:
+        return raw.numbers
     if raw.starts is None:
         return range(raw.block.count)
-    return _line_numbers(raw.data, raw.starts)
+    return _line_numbers(raw.data, raw.start, raw.starts)
 
 
-def _line_numbers(data: bytes, starts: list[int]) -> list[int]:
-    """The number of each line in a block, from where it starts."""
+def _line_numbers(data: bytes, at: int, starts: list[int]) -> list[int]:
+    """The number of each line in a block that begins ``at``, from where the line starts."""
     numbers = []
-    number = at = 0
+    number = 0
     for start in starts:
         number += data.count(b"\n", at, start)
         at = start

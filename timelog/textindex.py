@@ -4,12 +4,13 @@ A file ``index/<day>.<token>.text`` covers some segments of one day, whole. Thei
 together to stretches of up to 384 KiB, each with a filter of its grams (see `timelog.grams`)::
 
     mark b"tlT1" | length of the header, u32 | crc32 of the header, u32 | header: a msgpack map
-    page | page | …
+    page | page | … | table | table | …
 
 (integers little-endian). A page is the crc32 of the header's crc (u32), the page's number (u32) and
 its rows, then the rows. A row is one bit of all filters: bit k of a row belongs to stretch k. All
 rows have the same length, ``width``; a page has as many as fit into 4 KiB, at least one. A text is
-looked up by reading the rows of its grams: a few pages, whatever the size of the day.
+looked up by reading the rows of its grams: a few pages, whatever the size of the day. A table says
+where the lines of a rare tag are (see `timelog.taglines`); the header says where it is.
 
 Nothing depends on these files. One that is damaged, or of an older release, is ignored, as is what
 it says of a segment that has changed since. Only `timelog.indexer` writes them.
@@ -21,7 +22,7 @@ import logging
 import os
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import reduce
 from operator import and_, or_
 from pathlib import Path
@@ -34,11 +35,15 @@ from timelog.journal import Block
 from timelog.names import Layout, parse_text_index
 from timelog.required import AllOf, Need, Text
 from timelog.storage import read_at, reading
+from timelog.taglines import NO_LINES, Held, decode_table
 
 _log = logging.getLogger("timelog")
 
 MARK = b"tlT1"
-VERSION = 1
+VERSION = 2
+# The lines with a tag, by the path of the segment and the offset of the block.
+Table = dict[tuple[str, int], Held]
+
 _HEADER = struct.Struct("<4sII")
 _CRC = struct.Struct("<I")
 _PLACE = struct.Struct("<II")
@@ -73,22 +78,34 @@ class Covered(msgspec.Struct, gc=False, frozen=True, array_like=True):
 
 
 class Header(msgspec.Struct, gc=False, frozen=True):
-    """What the header of a file says. ``bytes`` is the text that it covers."""
+    """What the header of a file says. ``bytes`` is the text that it covers.
+
+    ``tables``: for each rare tag the offset of its table behind the pages, its length and crc32.
+    """
 
     version: int
     day: int
     width: int
     bytes: int
     segments: tuple[Covered, ...]
+    tables: dict[str, tuple[int, int, int]]
 
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Header)
 
 
-def pack(header: Header, rows: bytes) -> Iterator[bytes]:
-    """Yield the bytes of a file; ``rows`` are those of all `grams.BITS` bits."""
-    payload = _encoder.encode(header)
+def pack(header: Header, rows: bytes, tables: dict[str, bytes]) -> Iterator[bytes]:
+    """Yield the bytes of a file; ``rows`` are those of all `grams.BITS` bits.
+
+    ``tables`` are those of the rare tags; the header's are ignored.
+    """
+    places = {}
+    at = 0
+    for tag, table in tables.items():
+        places[tag] = at, len(table), zlib.crc32(table)
+        at += len(table)
+    payload = _encoder.encode(msgspec.structs.replace(header, tables=places))
     crc = zlib.crc32(payload)
     yield _HEADER.pack(MARK, len(payload), crc) + payload
     size = _rows_a_page(header.width) * header.width
@@ -97,6 +114,7 @@ def pack(header: Header, rows: bytes) -> Iterator[bytes]:
         page = view[at : at + size]
         yield _CRC.pack(_crc(crc, number, page))
         yield bytes(page)
+    yield from tables.values()
 
 
 class TextFile:
@@ -122,6 +140,8 @@ class TextFile:
         self.day = header.day
         self.bytes = header.bytes
         self.segments = {covered.path: covered for covered in header.segments}
+        self._paths = [covered.path for covered in header.segments]
+        self.tables = header.tables
         self._width = header.width
         self._crc = crc
         self._start = _HEADER.size + length
@@ -134,12 +154,36 @@ class TextFile:
         with reading(self.path) as fd:
             return self._holders(need, fd, {})
 
+    def rarest(self, tags: Iterable[str]) -> str | None:
+        """Which of ``tags`` has the shortest table; None where none of them has one."""
+        rare = [tag for tag in tags if tag in self.tables]
+        return min(rare, key=lambda tag: self.tables[tag][1], default=None)
+
+    def table(self, tag: str) -> Table:
+        """The lines with a rare tag, by segment and block.
+
+        Raises `DamagedError` where the table is damaged, and ``OSError``.
+        """
+        at, length, crc = self.tables[tag]
+        pages = -(-grams.BITS // _rows_a_page(self._width))
+        start = self._start + grams.BITS * self._width + pages * _CRC.size
+        with reading(self.path) as fd:
+            data = read_at(fd, start + at, length)
+        if len(data) != length or zlib.crc32(data) != crc:
+            raise DamagedError(f"{self.path.name} is damaged")
+        try:
+            return {(self._paths[held.segment], held.offset): held for held in decode_table(data)}
+        except (msgspec.DecodeError, IndexError) as error:
+            raise DamagedError(f"{self.path.name} is of another release: {error}") from None
+
     def check(self) -> None:
-        """Read every page; raises `DamagedError` where one is damaged, and ``OSError``."""
+        """Read all of it; raises `DamagedError` where something is damaged, and ``OSError``."""
         together = _rows_a_page(self._width)
         with reading(self.path) as fd:
             for page in range(0, grams.BITS, together):
                 self._row(page, fd, {})
+        for tag in self.tables:
+            self.table(tag)
 
     def _holders(self, need: Need, fd: int, pages: dict[int, bytes]) -> int:
         everything = (1 << 8 * self._width) - 1
@@ -208,18 +252,21 @@ class TextIndex:
                 except (DamagedError, OSError) as error:
                     self._refuse(file.path.name, error)
 
-    def ruling(self, day: int, need: Need) -> Ruling:
-        """Which blocks of a day may hold what is needed. Cost: some pages for each file."""
+    def ruling(self, day: int, need: Need, tags: Iterable[str] = ()) -> Ruling:
+        """Which blocks of a day may hold what is needed, and all ``tags``.
+
+        Cost: some pages for each file, and the table of a tag.
+        """
         files = []
         for file in self.files(day):
             try:
-                files.append((file, file.holders(need)))
+                files.append((file, file.holders(need), file.rarest(tags)))
             except FileNotFoundError:
                 # Somebody replaced it; what it covered is read.
                 continue
             except (DamagedError, OSError) as error:
                 self._refuse(file.path.name, error)
-        return Ruling(files)
+        return Ruling(files, self._refuse)
 
     def _look(self) -> None:
         """List the folder where it has changed."""
@@ -257,23 +304,55 @@ class TextIndex:
 
 
 class Ruling:
-    """What the text index says of one day's blocks for one need."""
+    """What the text index says of one day's blocks for one search. Not thread-safe."""
 
-    def __init__(self, files: Sequence[tuple[TextFile, int]]) -> None:
+    def __init__(
+        self,
+        files: Sequence[tuple[TextFile, int, str | None]],
+        refuse: Callable[[str, Exception], None],
+    ) -> None:
         self._files = files
+        self._refuse = refuse
+        # Of each segment that was asked about, the file and the tag whose table to use.
+        self._tables: dict[str, tuple[TextFile, str]] = {}
+        # The table used last: those of a whole day may be large.
+        self._table: tuple[TextFile | None, Table | None] = (None, None)
 
     def candidates(self, path: str, blocks: Sequence[Block]) -> Sequence[Block]:
         """Those of a segment's blocks that may hold what is needed; all where nothing is known."""
-        for file, holders in self._files:
+        for file, holders, tag in self._files:
             covered = file.segments.get(path)
             if covered is None or not covered.is_still(blocks):
                 continue
+            if tag is not None:
+                self._tables[path] = file, tag
             return [
                 block
                 for block, stretch in zip(blocks, covered.stretches, strict=True)
                 if holders >> stretch & 1
             ]
         return blocks
+
+    def held(self, block: Block) -> Held | None:
+        """The lines of a candidate that have a rare tag which was asked for; None for any."""
+        file, tag = self._tables.get(block.path, (None, ""))
+        if file is None:
+            return None
+        if self._table[0] is not file:
+            self._table = file, self._read(file, tag)
+        table = self._table[1]
+        return None if table is None else table.get((block.path, block.offset), NO_LINES)
+
+    def _read(self, file: TextFile, tag: str) -> Table | None:
+        try:
+            return file.table(tag)
+        except FileNotFoundError:
+            # Somebody replaced it; what it covered is read.
+            return None
+        except (DamagedError, OSError) as error:
+            # What it says is not used then.
+            self._refuse(file.path.name, error)
+            return None
 
 
 def _rows_a_page(width: int) -> int:

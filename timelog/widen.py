@@ -17,7 +17,8 @@ from re import _parser as sre_parser  # type: ignore[attr-defined]
 from typing import Any, NamedTuple
 
 from timelog.codec import json_text
-from timelog.required import Text, is_cased, parsed, scoped
+from timelog.required import Text, is_cased, scoped
+from timelog.simplify import simplified
 
 # Larger counts become "any number"; larger expressions are not worth their compilation.
 _MOST_COPIES = 32
@@ -39,7 +40,7 @@ def widened(compiled: re.Pattern[str]) -> Widened | None:
     """The wider expression; None where it would match every line, or be too large to be of use."""
     writer = _Writer()
     try:
-        tree = parsed(compiled)
+        tree = simplified(compiled)
         least, _ = tree.getwidth()
         if not least:
             return None

@@ -119,6 +119,9 @@ def _text_index(file: Path) -> Iterator[str]:
     for covered in text.segments.values():
         stretches = f"stretches {covered.stretches[0]} to {covered.stretches[-1]}"
         yield f"  {covered.path}: {covered.length} bytes, crc {covered.crc:08x}, {stretches}"
+    for tag, (offset, length, crc) in text.tables.items():
+        lines = sum(len(held.numbers) for held in text.table(tag).values())
+        yield f"  tag {tag!r}: {lines} lines, {length} bytes at {offset}, crc {crc:08x}"
 
 
 def _lock(data: bytes) -> Iterator[str]:
