@@ -8,7 +8,7 @@ the time of its event. Pure functions; making filters needs numpy, asking them d
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from timelog.required import SPECIAL, Text, fold
@@ -51,8 +51,15 @@ class FilterMaker:
 
         self._numpy = numpy
         self._day = day // 1000
-        self._fixed, self._constant = _constants(date)
+        self._fixed, constant = _constants(date)
+        self._constant = numpy.frombuffer(constant, numpy.uint8)
+        self._digits = _values(numpy, b"0123456789")
+        self._hexes = _values(numpy, b"0123456789abcdef")
+        self._weights = numpy.array(_WEIGHTS, numpy.int64)
+        self._powers = numpy.int64(16) ** numpy.arange(_MILLISECONDS - 1, -1, -1)
         self._columns: list[Any] = []
+        # Used again and again: fresh memory of this size costs as much as what is done with it.
+        self._scratch = numpy.empty(0, numpy.uint32), numpy.empty(0, numpy.intp)
         self.count = 0
 
     def begin(self) -> None:
@@ -64,7 +71,7 @@ class FilterMaker:
     def add(self, data: bytes) -> None:
         """Add whole lines to the stretch that was begun last."""
         numpy = self._numpy
-        text = b"\n".join(self._without_times(data.split(b"\n"))).lower()
+        text = b"\n".join(self._without_times(data)).lower()
         values = numpy.frombuffer(text, numpy.uint8)
         # Few bytes are not ASCII: folding all, where none of these needs it, would take long.
         others = values[numpy.flatnonzero(values > 0x7F)].tobytes()
@@ -73,8 +80,11 @@ class FilterMaker:
         is_set = numpy.zeros(BITS, numpy.uint8)
         for shift in range(min(_SIZE, max(len(text) - _SIZE + 1, 0))):
             grams = numpy.frombuffer(text, "<u4", (len(text) - shift) // _SIZE, shift)
+            hashes, places = (scratch[: len(grams)] for scratch in self._scratches(len(grams)))
+            numpy.multiply(grams, numpy.uint32(_MULTIPLIER), out=hashes)
             # The index type that numpy would convert to by itself, at twice the cost.
-            is_set[((grams * numpy.uint32(_MULTIPLIER)) >> 16).astype(numpy.intp)] = 1
+            places[:] = numpy.right_shift(hashes, 16, out=hashes)
+            is_set[places] = 1
         self._columns[-1] |= is_set << ((self.count - 1) % 8)
 
     def rows(self) -> bytes:
@@ -87,31 +97,37 @@ class FilterMaker:
         """How many bytes a row has."""
         return len(self._columns)
 
-    def _without_times(self, lines: Sequence[bytes]) -> Iterable[bytes]:
-        """Lines without the timestamp, and without an id that carries it."""
+    def _scratches(self, size: int) -> tuple[Any, Any]:
+        """Arrays for at least ``size`` hashes and their places."""
+        if len(self._scratch[0]) < size:
+            numpy = self._numpy
+            self._scratch = numpy.empty(size, numpy.uint32), numpy.empty(size, numpy.intp)
+        return self._scratch
+
+    def _without_times(self, data: bytes) -> list[bytes]:
+        """The lines without the timestamp, and without an id that carries it."""
         numpy = self._numpy
+        values = numpy.frombuffer(data, numpy.uint8)
+        ends = numpy.flatnonzero(values == 0x0A)
+        if not data.endswith(b"\n"):
+            ends = numpy.append(ends, len(data))
+        starts = numpy.append(0, ends[:-1] + 1)
         length = len(_HEAD)
-        usual = [line for line in lines if len(line) > length]
-        heads = numpy.frombuffer(b"".join([line[:length] for line in usual]), numpy.uint8)
-        carry = self._carry_their_time(heads.reshape(-1, length))
-        if carry.all() and len(usual) == len(lines) - 1 and not lines[-1]:
-            return [line[length:] for line in lines]
-        carries = iter(carry.tolist())
-        return [
-            line[length if len(line) > length and next(carries) else _ID - 6 :] for line in lines
-        ]
+        begins = starts + _ID - 6
+        usual = numpy.flatnonzero(ends - starts > length)
+        if len(usual):
+            heads = numpy.lib.stride_tricks.sliding_window_view(values, length)[starts[usual]]
+            begins[usual[self._carry_their_time(heads)]] += length - (_ID - 6)
+        return [data[at:end] for at, end in zip(begins.tolist(), ends.tolist(), strict=True)]
 
     def _carry_their_time(self, heads: Any) -> Any:
         """For each row of ``heads`` whether the id is a UUIDv7 of the very millisecond."""
-        numpy = self._numpy
-        ok = (heads[:, self._fixed] == numpy.frombuffer(self._constant, numpy.uint8)).all(axis=1)
-        digits = _values(numpy, b"0123456789")[heads[:, _DIGITS]]
-        hexes = _values(numpy, b"0123456789abcdef")[heads[:, _HEX]]
+        ok = (heads[:, self._fixed] == self._constant).all(axis=1)
+        digits = self._digits[heads[:, _DIGITS]]
+        hexes = self._hexes[heads[:, _HEX]]
         ok &= (digits >= 0).all(axis=1) & (hexes >= 0).all(axis=1)
         ok &= hexes[:, _VARIANT] >> 2 == 2
-        time = digits @ numpy.array(_WEIGHTS, numpy.int64) + self._day
-        powers = numpy.int64(16) ** numpy.arange(_MILLISECONDS - 1, -1, -1, dtype=numpy.int64)
-        return ok & (hexes[:, :_MILLISECONDS] @ powers == time)
+        return ok & (hexes[:, :_MILLISECONDS] @ self._powers == digits @ self._weights + self._day)
 
 
 def _constants(date: str) -> tuple[list[int], bytes]:
