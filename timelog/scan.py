@@ -353,7 +353,8 @@ class Scanner:
 
 
 def _length(stretch: Stretch) -> int:
-    return stretch.length
+    # Reading single lines is no work for helpers: each lets go of the interpreter.
+    return 0 if stretch.held else stretch.length
 
 
 def _not_an_event(error: DecodeError) -> str:
