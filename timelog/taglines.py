@@ -20,11 +20,11 @@ from timelog.journal import Block
 # first lines have.
 _RARE = 1 / 64
 _FIRST = 4096
-# One line is noted for each so many bytes of text, at about 11 bytes; and so many tags of a block.
+# One line is noted for each so many bytes of text, at about 11 bytes.
 _TEXT_A_LINE = 2500
-_MOST_TAGS = 8
-# After so many blocks it is seen which tags are not rare.
+# After so many blocks it is seen which tags are not rare, and which are too many for one block.
 _OFTEN = 16
+_MOST_TAGS = 8
 
 _OPENING, _CLOSING = b'"tags":[', b'],"content":'
 
@@ -74,19 +74,19 @@ class TableMaker:
 
     def add(self, segment: int, block: Block, data: bytes) -> None:
         """Add a block of a segment and its bytes."""
-        if block.tags is None:
+        if block.tags is None or not self._is_whole:
             self._is_whole = False
-        if not self._is_whole:
             return
         self._lines += block.count
         self._blocks += 1
-        rare = sorted(set(block.tags or ()) - self._not_rare, key=self._counts.__getitem__)
-        self._not_rare.update(rare[_MOST_TAGS:])
-        for tag in rare[:_MOST_TAGS]:
+        rare = set(block.tags) - self._not_rare
+        for tag in rare:
             held = _held(segment, block, data, tag)
             self._tables.setdefault(tag, []).append(held)
             self._counts[tag] += len(held.numbers)
         if self._blocks % _OFTEN == 0:
+            by_count = sorted(rare, key=lambda tag: (self._counts[tag], tag))
+            self._not_rare.update(by_count[_MOST_TAGS:])
             self._drop(1 if self._lines < _FIRST else 2 * _RARE)
 
     def tables(self, ordinals: Mapping[int, int]) -> dict[str, bytes]:
