@@ -58,6 +58,11 @@ def test_the_steps_of_a_durable_flush_come_in_their_order(open_log: Open, path: 
             super().sync(fd)
 
     log = open_log(storage=Watched())
+    log.append("first", timestamp=T - 86_400)
+    seen.clear()
+    log.flush()
+    # Once for each journal file, its name, before anything relies on it.
+    assert seen[:2] == ["mark", "sync"]
     seen.clear()
     log.append("a", timestamp=T)
     log.flush()

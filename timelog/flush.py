@@ -17,6 +17,8 @@ from collections import deque
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from timelog import names
 from timelog.buffer import Batch, Buffer
 from timelog.encode import Lot, encode, sort_out
@@ -65,6 +67,8 @@ class Counters:
         self.flushes = 0
         self.events = 0
         self.errors = 0
+        # Of these the newest ones, with no success between.
+        self.failures = 0
         self.last_flush = 0
         self.last_error = ""
         # Set while checkpoints fail: nothing is lost, but the journal grows.
@@ -97,6 +101,8 @@ class Flusher:
         self._durable = 0
         # A flush failed and its mark has not been repaired yet.
         self._unfinished = False
+        # The journal file whose name this process knows to be on the disk.
+        self._named = 0
         self.degraded: DegradedError | None = None
         self.counters = Counters()
 
@@ -201,16 +207,20 @@ class Flusher:
                 if closing or is_due(self._index):
                     self._write_checkpoint()
         except TimelogError as error:
-            self._count_error(error)
+            self._count_failure(str(error))
             raise
         except OSError as error:
             wrapped = self.degraded or storage_error("storing events", error)
-            self._count_error(wrapped)
+            self._count_failure(str(wrapped))
             raise wrapped from error
+        except Exception as error:
+            self._count_failure(repr(error))
+            raise
+        self.counters.failures = 0
 
     def _repair(self) -> None:
         try:
-            self._repairer.repair()
+            self._repairer.repair(unfinished=self._unfinished)
         except OSError as error:
             if error.errno not in TRANSIENT:
                 self.degraded = DegradedError(
@@ -221,24 +231,25 @@ class Flusher:
                 self._buffer.refuse(self.degraded)
             raise
 
-    def _count_error(self, error: TimelogError) -> None:
+    def _count_failure(self, words: str) -> None:
         self.counters.errors += 1
-        self.counters.last_error = str(error)
+        self.counters.failures += 1
+        self.counters.last_error = words
 
     def _commit(self, batch: Batch, lots: list[Lot], durable: bool) -> None:
         index, storage = self._index, self._storage
         with index.lock:
             targets = [self._target(lot) for lot in lots]
             place, position, sequence = index.place, index.position, index.sequence + 1
+            synced = index.synced
             time = max(storage.time_ns() // 1000, index.time)
             sealed_before = max(index.sealed_before, time - time % MINUTE - MINUTE)
         files = tuple(target.name.path for target in targets)
-        self._store_lock.write(
-            State(storage.boot_id(), Mark(os.getpid(), place.journal, place.offset, files))
-        )
+        mark = Mark(os.getpid(), place.journal, place.offset, files)
+        self._store_lock.write(State(storage.boot_id(), mark))
         self._unfinished = True
         if durable:
-            sync_files(self._layout, storage, index)
+            self._sync_others(mark)
         blocks = self._write_segments(targets, position - batch.first_arrival, durable)
         commit = Commit(
             sequence,
@@ -251,13 +262,40 @@ class Flusher:
             batch.events,
             batch.cursors,
             tuple(blocks),
+            synced,
         )
+        self._check_lock()
         end = self._write_commit(commit, place, durable)
+        # Whoever took another lock since may have read the journal before this commit was in it.
+        self._check_lock()
         # Publishes the commit and releases the batch in one step, under the index's lock.
         if not index.publish(commit, end):
             raise StorageError(errno.EIO, "the commit that was written is not what the index has")
         self._store_lock.write(State(storage.boot_id()))
         self._unfinished = False
+
+    def _check_lock(self) -> None:
+        if not self._store_lock.is_current():
+            raise StorageError(
+                errno.EIO, f"{self._layout.lock} was removed or replaced while it was held"
+            )
+
+    def _sync_others(self, mark: Mark) -> None:
+        """Make durable what the commit that ``mark`` announces will vouch for, whoever wrote it."""
+        try:
+            sync_files(self._layout, self._storage, self._index)
+        except OSError:
+            # The next fsync of the same files may say that all is well, which it is not.
+            journal = f"{names.CONTROL}/{names.JOURNAL}/{self._layout.journal(mark.journal).name}"
+            suspect = (*sorted(self._index.unsynced), journal)
+            self._store_lock.write(
+                State(self._storage.boot_id(), msgspec.structs.replace(mark, suspect=suspect))
+            )
+            raise
+        if self._named != mark.journal:
+            # Whoever made the file may have been cut off before its name was on the disk.
+            self._storage.sync_directory(self._layout.journals)
+            self._named = mark.journal
 
     def _target(self, lot: Lot) -> _Target:
         """Choose the file that takes ``lot``; nothing that is there already is ever touched."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from timelog.errors import DamagedError, StorageError
 from timelog.store import Store
 
 
@@ -57,18 +58,24 @@ class Health(msgspec.Struct, frozen=True):
 def health(store: Store) -> Health:
     """Look at an open log; see `Health`."""
     index, buffer, flusher = store.index, store.buffer, store.flusher
-    store.refresh()
-    totals = index.totals()
-    counters = flusher.counters
     critical: list[str] = []
     warnings: list[str] = []
+    try:
+        store.refresh()
+    except (DamagedError, StorageError) as error:
+        # What is known from before is told nevertheless.
+        critical.append(str(error))
+    totals = index.totals()
+    counters = flusher.counters
     if flusher.degraded is not None:
         critical.append(str(flusher.degraded))
-    elif store.failures:
+    elif counters.failures:
         critical.append(
-            f"the last {store.failures} flushes failed, {buffer.waiting} events wait in memory: "
+            f"the last {counters.failures} flushes failed, {buffer.waiting} events wait in memory: "
             f"{counters.last_error}"
         )
+    elif buffer.waiting and not store.timer.is_alive and not store.is_closed:
+        critical.append("events wait in memory, and the thread that stores them does not run")
     if index.damage or index.missing:
         critical.append(f"{len(index.damage) + len(index.missing)} damaged places; run verify")
     if buffer.size > 0.9 * store.options.max_buffer:

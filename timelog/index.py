@@ -100,6 +100,7 @@ class Index:
         self.missing = list(root.missing)
         self.lost = root.lost
         self.unsynced: set[str] = set()
+        self.synced = root.sequence
         self.since_checkpoint = 0
         self.bad_tail: Bad | None = None
         self.damage = dict.fromkeys(root.damage)
@@ -308,7 +309,9 @@ class Index:
                 self.day(segment_name(block.path).span.start).add(block, commit.time)
             if commit.durable:
                 self.unsynced.clear()
+                self.synced = commit.sequence
             else:
+                self.synced = max(self.synced, commit.synced)
                 self.unsynced.update(block.path for block in commit.blocks)
             if commit.writer == self.writer:
                 self._released(commit.batch)

@@ -53,7 +53,10 @@ class Block(msgspec.Struct, gc=False, frozen=True, array_like=True):
 
 
 class Commit(msgspec.Struct, gc=False, frozen=True, tag_field="kind", tag="commit"):
-    """One flush: it exists when this record does. Times are microseconds since 1970."""
+    """One flush: it exists when this record does. Times are microseconds since 1970.
+
+    ``synced``: up to which sequence commits were durable already when it was written.
+    """
 
     sequence: int
     time: int
@@ -65,6 +68,7 @@ class Commit(msgspec.Struct, gc=False, frozen=True, tag_field="kind", tag="commi
     count: int
     cursors: dict[str, bytes]
     blocks: tuple[Block, ...]
+    synced: int = 0
 
 
 class Begin(msgspec.Struct, gc=False, frozen=True, tag_field="kind", tag="begin"):

@@ -4,7 +4,9 @@ One writer at a time changes the disk: it holds ``flock`` on ``.timelog/lock``. 
 write it puts a busy mark into the file (boot, journal place, files it will touch), and takes it out
 when its commit is durable. Who takes the lock and finds a mark repairs first; readers do not go
 beyond the marked place of the journal. The file is never truncated and never removed; it is not
-synced, since a boot id in it tells when the page cache is gone.
+synced, since a boot id in it tells when the page cache is gone. Where somebody else removed or
+replaced it, two processes may hold "the" lock: each looks whether its file is still the one of that
+name, when it has taken it and when it has written.
 
 Layout: length u32, crc32 u32 (little-endian), then a msgpack map.
 """
@@ -22,7 +24,7 @@ from pathlib import Path
 import msgspec
 
 from timelog.errors import LockTimeout
-from timelog.storage import Storage, read_at, reading
+from timelog.storage import Storage, is_locked, read_at, reading
 
 _HEADER = struct.Struct("<II")
 _RETRIES = 100
@@ -36,12 +38,17 @@ os.register_at_fork(
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """An unfinished flush: files beyond their committed length are not to be trusted."""
+    """An unfinished flush: files beyond their committed length are not to be trusted.
+
+    ``suspect``: files whose fsync failed: what is committed of them may not be on the disk, and
+    another fsync of them would not tell.
+    """
 
     pid: int
     journal: int
     offset: int
     files: tuple[str, ...]
+    suspect: tuple[str, ...] = ()
 
 
 class State(msgspec.Struct, frozen=True):
@@ -63,18 +70,35 @@ class StoreLock:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Hold the lock; raises `LockTimeout` after ``timeout`` seconds."""
-        with _no_fork:
-            if self._fd >= 0:
-                os.close(self._fd)
-            self._fd = self._storage.open_lock(self._path)
         try:
-            self._take()
+            while True:
+                self._open()
+                self._take()
+                if self.is_current():
+                    break
             yield
         finally:
             with _no_fork:
-                # In this order, since an interrupt may come between any two steps.
-                fd, self._fd = self._fd, -1
-                os.close(fd)
+                self._close()
+
+    def is_current(self) -> bool:
+        """Whether the file that is locked is still the one of that name."""
+        try:
+            named = os.lstat(self._path)
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(named, os.fstat(self._fd))
+
+    def _open(self) -> None:
+        with _no_fork:
+            self._close()
+            self._fd = self._storage.open_lock(self._path)
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            # In this order, since an interrupt may come between any two steps.
+            fd, self._fd = self._fd, -1
+            os.close(fd)
 
     def _take(self) -> None:
         try:
@@ -87,9 +111,7 @@ class StoreLock:
 
     def after_fork(self) -> None:
         """In a child: close what is the parent's, and do not unlock it."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        self._close()
 
     def read(self) -> State | None:
         """What the file says (the lock must be held); None where it cannot be read."""
@@ -100,6 +122,15 @@ class StoreLock:
         payload = msgspec.msgpack.encode(state)
         header = _HEADER.pack(len(payload), zlib.crc32(payload))
         self._storage.overwrite(self._fd, header + payload, 0)
+
+
+def is_held(path: Path) -> bool:
+    """Whether some process holds the lock just now."""
+    try:
+        with reading(path) as fd:
+            return is_locked(fd)
+    except FileNotFoundError:
+        return False
 
 
 def read_mark(path: Path, boot: str) -> Mark | None:

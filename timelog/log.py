@@ -334,7 +334,7 @@ class EventLog:
         """
         store = self._readable()
         store.refresh()
-        return verify(store.layout, store.index, deep=deep)
+        return verify(store.layout, store.read_index(), deep=deep)
 
     def index_text(self) -> Indexing:
         """Build the text index of everything that is committed, now; what was built.

@@ -16,11 +16,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from timelog import names
+from timelog.checkpoint import Root
+from timelog.damage import Damage
 from timelog.index import Index, Place
 from timelog.journal import Bad, Block, Commit, read
 from timelog.lock import Mark, State, StoreLock
 from timelog.names import Layout
-from timelog.rotate import begin_journal, write_checkpoint
+from timelog.rotate import begin_journal, sweep_temporary, write_anew, write_checkpoint
 from timelog.storage import UNKNOWN_BOOT, Storage, read_at, read_file, reading
 
 _CHUNK = 1 << 20
@@ -47,10 +49,12 @@ class Repairer:
         self._tell = tell
         self._boot = storage.boot_id()
         self._checked_boot = False
+        self._is_swept = False
 
-    def repair(self) -> None:
+    def repair(self, *, unfinished: bool = False) -> None:
         """Bring the log to a state that can be written, and the index up to date with it.
 
+        ``unfinished``: this process left a mark, which somebody may have taken away with the file.
         Cost where nothing is wrong: reading the lock file and catching up with the journal.
         Raises ``OSError`` where the disk refuses; the finding then stays for the next holder.
         """
@@ -60,7 +64,7 @@ class Repairer:
             boot_changed = True
         if state is not None and state.busy is not None and not boot_changed:
             self._finish(state.busy)
-        elif boot_changed:
+        elif boot_changed or unfinished:
             self._check_tails()
         self._index.refresh(until=None)
         tail = self._index.bad_tail
@@ -71,17 +75,24 @@ class Repairer:
             self._index.refresh(until=None)
         if boot_changed or (state is not None and state.busy is not None):
             self._lock.write(State(self._boot))
+        if not self._is_swept:
+            sweep_temporary(self._layout, self._storage)
+            self._is_swept = True
         self._checked_boot = True
 
     def _finish(self, mark: Mark) -> None:
         """Undo or complete the flush that left ``mark``."""
         place = Place(mark.journal, mark.offset)
         self._index.refresh(until=place)
-        successor = self._layout.journal(mark.journal + 1)
-        if successor.exists():
-            # A repair was cut off behind its last write; its name may not be on the disk yet.
-            self._storage.sync_directory(self._layout.journals)
+        if self._index.place != place:
+            # It is not about these files: the log was copied while that flush ran.
+            self._check_tails()
             return
+        if self._layout.journal(mark.journal + 1).exists():
+            # A repair was cut off behind its last write.
+            return
+        for path in mark.suspect:
+            self._write_anew(path, place)
         written = _commits(read_file(self._layout.journal(mark.journal))[place.offset :], place)
         names_in_mark = [path for path in mark.files if names.parse_segment(path)]
         lengths = {path: self._committed(path) for path in names_in_mark}
@@ -103,13 +114,34 @@ class Repairer:
             f"kept, files {', '.join(names_in_mark)}"
         )
 
+    def _write_anew(self, path: str, place: Place) -> None:
+        """Store what is committed of a file whose fsync failed in another file of that name."""
+        journal = self._layout.journal(place.journal)
+        if self._layout.root / path == journal:
+            length = place.offset
+        elif names.parse_segment(path) is not None:
+            length = self._committed(path)
+        else:
+            return
+        try:
+            write_anew(self._layout, self._storage, path, length)
+        except FileNotFoundError:
+            # Reported by whoever looks for what was in it.
+            return
+        segment = self._index.segment(path) if self._layout.root / path != journal else None
+        for block in segment.blocks if segment else ():
+            if not self._holds(block):
+                self._index.found_damage(
+                    Damage(path, block.offset, block.length, "changed when its fsync failed")
+                )
+
     def _check_tails(self) -> None:
         """After a boot: look at every file that was written since the last checkpoint."""
         history = _History(self._layout, self._storage)
         history.refresh(until=None)
-        kept = self._surviving(history.commits)
-        if len(kept) < len(history.commits):
-            self._forget(kept, len(history.commits) - len(kept), history)
+        kept = history.surviving(self._holds)
+        if kept < len(history.commits):
+            self._forget(history, kept)
         self._index.reload()
         self._index.refresh(until=None)
         touched = {block.path for commit in history.commits for block in commit.blocks}
@@ -117,22 +149,16 @@ class Repairer:
         if cut or self._index.bad_tail is not None:
             begin_journal(self._layout, self._storage, self._index, fenced=cut)
 
-    def _surviving(self, commits: list[Commit]) -> list[Commit]:
-        """Leave out the newest commits that were never made durable, from the first that fails."""
-        last_durable = max((n for n, commit in enumerate(commits) if commit.durable), default=-1)
-        for n in range(last_durable + 1, len(commits)):
-            if not all(self._holds(block) for block in commits[n].blocks):
-                return commits[:n]
-        return commits
-
-    def _forget(self, kept: list[Commit], lost: int, history: _History) -> None:
-        """Make a checkpoint of the state in which only ``kept`` was committed."""
+    def _forget(self, history: _History, kept: int) -> None:
+        """Make a checkpoint of the state in which only the first ``kept`` commits happened."""
         state = Index(self._layout, self._storage, "", lambda batch: None)
         state.reload()
         state.log = history.log
-        for commit in kept:
+        for commit in history.commits[:kept]:
             state.apply(commit, history.place)
         state.place = history.place
+        state.damage = history.damage_before(kept)
+        lost = history.commits[-1].sequence - history.sequence_before(kept)
         state.lost += lost
         write_checkpoint(self._layout, self._storage, state)
         self._tell(f"a power cut took the newest {lost} commits of a log with sync='off'")
@@ -186,16 +212,53 @@ class Repairer:
 
 
 class _History(Index):
-    """The index, read anew, with the commits since the last checkpoint in order."""
+    """The index, read anew, with the commits since the last checkpoint in order, and their ends."""
+
+    commits: list[Commit]
+    ends: list[Place]
 
     def __init__(self, layout: Layout, storage: Storage) -> None:
-        self.commits: list[Commit] = []
         super().__init__(layout, storage, "", lambda batch: None)
+
+    def _take(self, root: Root) -> None:
+        super()._take(root)
+        self.commits, self.ends = [], []
+        self.before = root.sequence
+        self.start = self.place
 
     def apply(self, commit: Commit, place: Place) -> None:
         if commit.sequence > self.sequence:
             self.commits.append(commit)
+            self.ends.append(place)
         super().apply(commit, place)
+
+    def surviving(self, holds: Callable[[Block], bool]) -> int:
+        """How many commits are left where the newest go, from the first that fails.
+
+        Those that were made durable stay, or are damage. One that fails is not there, or its blocks
+        do not hold.
+        """
+        for n, commit in enumerate(self.commits):
+            if commit.sequence <= self.synced:
+                continue
+            if commit.sequence > max(self.sequence_before(n), self.synced) + 1:
+                return n
+            if not all(map(holds, commit.blocks)):
+                return n
+        return len(self.commits)
+
+    def sequence_before(self, number: int) -> int:
+        """The sequence of the commit before the one with this number."""
+        return self.commits[number - 1].sequence if number else self.before
+
+    def damage_before(self, number: int) -> dict[Damage, None]:
+        """The damage that is known, but of the journal only what is before that commit."""
+        end = self.ends[number - 1] if number else self.start
+        return {
+            damage: None
+            for damage in self.damage
+            if (names.parse_journal(Path(damage.file).name) or 0, damage.offset) < end
+        }
 
 
 def _commits(data: bytes, place: Place) -> list[Commit]:

@@ -15,11 +15,12 @@ from timelog.damage import Damage
 from timelog.index import Index, Place
 from timelog.journal import Begin, Commit, pack
 from timelog.names import Layout
-from timelog.storage import Storage
+from timelog.storage import Storage, read_at, reading
 
 # Either is reason enough for a checkpoint.
 MOST_COMMITS = 4096
 MOST_JOURNAL = 1024 * 1024
+_CHUNK = 1 << 20
 
 
 def is_due(index: Index) -> bool:
@@ -125,6 +126,23 @@ def sync_files(layout: Layout, storage: Storage, index: Index) -> None:
     index.unsynced.clear()
 
 
+def write_anew(layout: Layout, storage: Storage, path: str, length: int) -> None:
+    """Put a synced copy of a file's first ``length`` bytes in its place, under the same name."""
+    file = layout.root / path
+    temporary = layout.temporary / file.name
+    storage.unlink(temporary)
+    out = storage.create(temporary)
+    try:
+        with reading(file) as fd:
+            for at in range(0, length, _CHUNK):
+                storage.write(out, read_at(fd, at, min(_CHUNK, length - at)))
+        storage.sync(out)
+    finally:
+        os.close(out)
+    storage.rename(temporary, file)
+    storage.sync_directory(file.parent)
+
+
 def _sync_file(storage: Storage, path: Path) -> None:
     fd = storage.open_append(path)
     try:
@@ -146,5 +164,14 @@ def _sweep(layout: Layout, storage: Storage, root: checkpoint.Root) -> None:
     for name in os.listdir(layout.index):
         if names.is_day_index(name) and name not in kept:
             storage.unlink(layout.index / name)
+    sweep_temporary(layout, storage)
+
+
+def sweep_temporary(layout: Layout, storage: Storage) -> None:
+    """Remove what killed processes left unfinished; the store lock keeps others from beginning.
+
+    Who builds the text index holds another lock; its file stays, there is never more than one.
+    """
     for name in os.listdir(layout.temporary):
-        storage.unlink(layout.temporary / name)
+        if name != names.TEXT_TEMPORARY:
+            storage.unlink(layout.temporary / name)

@@ -161,6 +161,16 @@ def reading(path: Path) -> Iterator[int]:
         os.close(fd)
 
 
+def is_locked(fd: int) -> bool:
+    """Whether somebody holds the exclusive ``flock`` of the file; takes it for that moment."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    fcntl.flock(fd, fcntl.LOCK_UN)
+    return False
+
+
 def open_read(path: Path) -> int:
     """Open a plain file for reading; a link, a FIFO or a directory raises ``OSError``."""
     return _plain(os.open(path, os.O_RDONLY | _BASE), path)

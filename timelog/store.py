@@ -84,7 +84,6 @@ class Store:
     def _begin(self) -> None:
         """Make the parts that belong to this process."""
         options = self.options
-        self.failures = 0
         self.timer = PeriodicTimer(
             options.flush_interval or 1.0, self._flush_in_background, self._failed, "timelog-flush"
         )
@@ -123,6 +122,15 @@ class Store:
         except OSError as error:
             raise storage_error("reading the index", error) from error
         self.index.tell()
+
+    def read_index(self) -> Index:
+        """The index, read anew: what this process knows of the disk may be long ago."""
+        index = Index(self.layout, self.storage, "", lambda batch: None)
+        try:
+            index.refresh()
+        except OSError as error:
+            raise storage_error("reading the index", error) from error
+        return index
 
     def view(self) -> View:
         """What a search that begins now sees: committed events and memory, each event once."""
@@ -213,17 +221,18 @@ class Store:
         """Flush; after a failure return a pause that grows, since trying costs something too."""
         for severity, text in self.buffer.take_warnings():
             _log.log(severity, "%s", text)
+        failures = self.flusher.counters.failures
         try:
             self.flusher.flush()
-        except TimelogError as error:
-            if not self.failures:
+        except Exception as error:
+            if not isinstance(error, TimelogError):
+                _log.critical("a flush met an unexpected error and is tried again", exc_info=error)
+            elif not failures:
                 _log.error("a flush failed, its events stay in memory: %s", error)
-            self.failures += 1
             pause = self.options.flush_interval or 1.0
-            return min(pause * 2.0 ** min(self.failures, 16), max(_LONGEST_PAUSE, pause))
-        if self.failures:
-            _log.warning("flushing works again after %d failures", self.failures)
-        self.failures = 0
+            return min(pause * 2.0 ** min(failures + 1, 16), max(_LONGEST_PAUSE, pause))
+        if failures:
+            _log.warning("flushing works again after %d failures", failures)
         if self._is_abandoned:
             self.close_at_exit()
         elif self.options.text_index:
@@ -231,9 +240,7 @@ class Store:
         return None
 
     def _failed(self, error: Exception) -> None:
-        self.flusher.counters.errors += 1
-        self.flusher.counters.last_error = repr(error)
-        _log.critical("the flusher met an unexpected error and goes on", exc_info=error)
+        _log.critical("the flusher's thread met an unexpected error and goes on", exc_info=error)
 
     # -- the text index -------------------------------------------------------------------
 

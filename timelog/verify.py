@@ -20,9 +20,10 @@ from timelog.codec import DecodeError, decode_lines
 from timelog.damage import Damage
 from timelog.errors import DamagedError
 from timelog.index import Index
-from timelog.journal import Block
+from timelog.journal import Bad, Block, read
+from timelog.lock import is_held
 from timelog.names import Layout
-from timelog.storage import read_at, reading
+from timelog.storage import read_at, read_file, reading
 from timelog.timestamp import from_datetime
 
 
@@ -88,13 +89,16 @@ class _Verifier:
                 Damage(f"{names.CONTROL}/{names.JOURNAL}", 0, 0, f"no positions {first} to {last}")
                 for first, last in index.missing
             )
-            if index.bad_tail is not None and index.bad_tail.torn:
-                tail = index.bad_tail
+            tail = index.bad_tail
+            if tail is not None and tail.torn:
+                tail = None if self._is_being_written() else index.bad_tail
+            if tail is not None and tail.torn:
                 name = f"{names.CONTROL}/{names.JOURNAL}/{names.journal(index.place.journal)}"
                 self._torn.append(
                     Damage(name, tail.start, tail.end - tail.start, "an unfinished record")
                 )
-            position = index.position
+            position, place = index.position, index.place
+        self._journal(place.journal, place.offset)
         known: set[str] = set()
         for day in index.between(None, None):
             try:
@@ -116,6 +120,19 @@ class _Verifier:
             tuple(self._torn),
             tuple(sorted(self._foreign)),
         )
+
+    def _journal(self, number: int, end: int) -> None:
+        """Read again the records that the index was made of."""
+        file = f"{names.CONTROL}/{names.JOURNAL}/{names.journal(number)}"
+        try:
+            data = read_file(self._layout.root / file)[:end]
+        except FileNotFoundError:
+            # A checkpoint has just removed it: the root knows all that was in it.
+            return
+        for item in read(data, 0):
+            if isinstance(item, Bad):
+                reason = "not a record of the journal"
+                self._damage.append(Damage(file, item.start, item.end - item.start, reason))
 
     def _segment(self, path: str, blocks: tuple[Block, ...]) -> None:
         end = 0
@@ -148,13 +165,12 @@ class _Verifier:
         self._damage.append(Damage(block.path, block.offset, block.length, reason))
 
     def _tail(self, path: str, end: int, size: int) -> None:
-        segment = self._index.segment(path)
-        # A flush may have gone on since the check began.
-        committed = max(end, segment.length if segment else 0)
-        if size > committed:
-            self._torn.append(
-                Damage(path, committed, size - committed, "not committed, never served")
-            )
+        if size > end and not self._is_being_written():
+            # A flush may have ended since the check began.
+            segment = self._index.segment(path)
+            end = max(end, segment.length if segment else 0)
+            if size > end:
+                self._torn.append(Damage(path, end, size - end, "not committed, never served"))
 
     def _names(self, known: set[str]) -> None:
         """Look at every name in the directory and its partitions."""
@@ -170,8 +186,21 @@ class _Verifier:
                 info = file.stat(follow_symlinks=False)
                 if names.parse_segment(path) is None or not stat.S_ISREG(info.st_mode):
                     self._foreign.append(path)
-                elif path not in known and not self._is_committed(path) and info.st_size:
+                elif (
+                    path not in known
+                    and info.st_size
+                    and not self._is_being_written()
+                    and not self._is_committed(path)
+                ):
                     self._torn.append(Damage(path, 0, info.st_size, "not committed, never served"))
+
+    def _is_being_written(self) -> bool:
+        """Whether bytes that no commit names may be those of a flush that goes on right now."""
+        if is_held(self._layout.lock):
+            return True
+        # Whoever held the lock a moment ago has committed what it wrote.
+        self._index.refresh()
+        return False
 
     def _is_committed(self, path: str) -> bool:
         """Whether a flush since the check began named the segment."""
