@@ -20,7 +20,8 @@ DEFAULTS: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("TIMELOG_SYNC", raising=False)
+    for name in ("TIMELOG_SYNC", "TIMELOG_SCRUB_INTERVAL", "TIMELOG_SCRUB_SHARDS"):
+        monkeypatch.delenv(name, raising=False)
 
 
 def check(**changed: Any) -> Options:
@@ -37,6 +38,7 @@ def test_the_defaults_are_those_that_the_docstring_says() -> None:
     assert options.lock_timeout == 10.0
     assert options.max_future == 86_400.0
     assert options.text_index is True
+    assert (options.scrub_interval, options.scrub_shards) == (10.0, 5)
     assert options.limits.content == 1024 * 1024
     assert options.limits.fields == 256 * 1024
 
@@ -130,3 +132,21 @@ def test_every_option_of_open_is_checked_here() -> None:
     assert set(DEFAULTS) == set(inspect.signature(check_options).parameters)
     kinds = inspect.signature(timelog.open).parameters.values()
     assert all(each.kind is each.KEYWORD_ONLY for each in kinds if each.name != "path")
+
+
+def test_how_often_is_scrubbed_comes_from_the_environment_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TIMELOG_SCRUB_INTERVAL", "2.5")
+    monkeypatch.setenv("TIMELOG_SCRUB_SHARDS", "7")
+    assert (check().scrub_interval, check().scrub_shards) == (2.5, 7)
+    asked = check(scrub_interval=0, scrub_shards=1)
+    assert (asked.scrub_interval, asked.scrub_shards) == (0, 1)
+    for name, value in (("INTERVAL", "often"), ("INTERVAL", "-1"), ("SHARDS", "0")):
+        with monkeypatch.context() as patch:
+            patch.setenv(f"TIMELOG_SCRUB_{name}", value)
+            with pytest.raises(InvalidInput, match=name.lower() if value != "often" else name):
+                check()
+    for wrong in (True, "1", float("nan")):
+        with pytest.raises(InvalidInput, match="scrub_interval"):
+            check(scrub_interval=wrong)

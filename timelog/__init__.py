@@ -11,7 +11,7 @@ state    `memfile`, `buffer` (events not yet on disk), `segment`, `checkpoint`, 
 work     `encode`, `rotate`, `repair`, `flush`, `create`, `files`, `verify`; of searching
          `simplify`, `required`, `widen`, `selector`, `charset`, `linear`, `pattern`, `filter`,
          `explain`, `grams`, `taglines`, `textindex`, `indexer`, `finder`, `reader`, `scan`,
-         `merge`, `arrow`, `query`
+         `merge`, `arrow`, `query`, `scrub`
 face     `store` (the parts put together), `health`, `entry`, `log` (`EventLog`), this module
 around   `cli`
 """
@@ -52,6 +52,8 @@ def open(
     lock_timeout: float = 10.0,
     max_future: float = 86_400.0,
     text_index: bool = True,
+    scrub_interval: float | None = None,
+    scrub_shards: int | None = None,
     max_content: int = 1024 * 1024,
     max_fields: int = 256 * 1024,
     group: bool = False,
@@ -68,10 +70,13 @@ def open(
     in every call. ``max_buffer``: bytes of memory for events not yet on disk, 64 MiB.
     ``lock_timeout``: seconds to wait for another process's flush, 10. ``max_future``: seconds that
     a timestamp may be ahead of the clock, one day. ``text_index``: let a thread build the text
-    index of what is sealed, where numpy is installed (see `EventLog.index_text`). ``max_content``
-    and ``max_fields``: bytes of one event's content and fields, 1 MiB and 256 KiB. ``group``: let
-    the directory's group read, for log shippers (files 0640, directories 0750 instead of 0600 and
-    0700). ``storage``: stands in for the disk, see `timelog.storage`.
+    index of what is sealed, where numpy is installed (see `EventLog.index_text`).
+    ``scrub_interval``: seconds between two cycles of the background check of stored blocks, 10 (or
+    ``TIMELOG_SCRUB_INTERVAL``); 0 turns it off. ``scrub_shards``: in how many cycles everything is
+    checked, 5 (or ``TIMELOG_SCRUB_SHARDS``), more where a cycle would read over 16 MiB.
+    ``max_content`` and ``max_fields``: bytes of one event's content and fields, 1 MiB and 256 KiB.
+    ``group``: let the directory's group read, for log shippers (files 0640, directories 0750
+    instead of 0600 and 0700). ``storage``: stands in for the disk, see `timelog.storage`.
 
     Raises `InvalidInput`, `NotALogError`, `VersionError`, `DamagedError`, `ReadOnlyError`,
     `StorageError` and `LockTimeout`. Cost: the root of the index and the journal since the last
@@ -85,6 +90,8 @@ def open(
         lock_timeout=lock_timeout,
         max_future=max_future,
         text_index=text_index,
+        scrub_interval=scrub_interval,
+        scrub_shards=scrub_shards,
         max_content=max_content,
         max_fields=max_fields,
     )

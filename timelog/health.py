@@ -12,8 +12,10 @@ class Health(msgspec.Struct, frozen=True):
     """A report on an open log. Times are microseconds since 1970, 0 for never.
 
     ``status`` is ``"healthy"``, ``"warning"`` or ``"critical"``; ``reasons`` says why it is not
-    healthy. An idle log is healthy. ``oldest`` and ``newest`` are the times of the oldest and the
-    newest stored event. The counters are those of this process since it opened the log.
+    healthy. ``scrubbed`` are bytes that were read from the device and checked in the background,
+    ``scrub_passes`` how often everything was. An idle log is healthy. ``oldest`` and ``newest`` are
+    the times of the oldest and the newest stored event. The counters are those of this process
+    since it opened the log.
     """
 
     status: str
@@ -36,6 +38,9 @@ class Health(msgspec.Struct, frozen=True):
     damage: tuple[str, ...]
     missing: int
     lost_commits: int
+    scrubbed: int
+    scrub_passes: int
+    last_scrub: int
 
     @property
     def ok(self) -> bool:
@@ -107,4 +112,7 @@ def health(store: Store) -> Health:
         damage=tuple(map(str, index.damage)),
         missing=sum(last - first + 1 for first, last in index.missing),
         lost_commits=index.lost,
+        scrubbed=store.scrubber.bytes,
+        scrub_passes=store.scrubber.passes,
+        last_scrub=store.scrubber.last,
     )

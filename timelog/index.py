@@ -276,6 +276,13 @@ class Index:
                 self.damage[damage] = None
                 self._untold.append(damage)
 
+    def found_sound(self, block: Block) -> None:
+        """Forget damage that was found in a block which is as it was written after all."""
+        with self.lock:
+            for damage in [d for d in self.damage if d.file == block.path]:
+                if block.offset <= damage.offset < block.end:
+                    del self.damage[damage]
+
     def tell(self) -> None:
         """Log the damage that was found. No lock may be held: a handler may use this very log."""
         while self._untold:

@@ -8,7 +8,6 @@ has not written is scanned. Of several processes one builds, the one that holds 
 from __future__ import annotations
 
 import importlib.util
-import os
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -24,6 +23,7 @@ from timelog.grams import FilterMaker
 from timelog.guard import check_reentry
 from timelog.index import Index
 from timelog.journal import Block
+from timelog.lock import FileLock
 from timelog.names import Layout
 from timelog.storage import Storage, read_at, reading
 from timelog.taglines import TableMaker
@@ -72,7 +72,7 @@ class TextIndexer:
         self._index = index
         self._texts = texts
         self._lock = threading.RLock()
-        self._fd = -1
+        self._held: FileLock | None = None
         # Days that are over and covered, and how many bytes each had.
         self._done: dict[int, int] = {}
 
@@ -123,9 +123,8 @@ class TextIndexer:
 
     def after_fork(self) -> None:
         """In a child: let go of the parent's lock, without unlocking it."""
-        if self._fd >= 0:
-            fd, self._fd = self._fd, -1
-            os.close(fd)
+        if self._held is not None:
+            self._held.after_fork()
 
     # -- inside ---------------------------------------------------------------------------
 
@@ -255,14 +254,11 @@ class TextIndexer:
     @contextmanager
     def _only_one(self, timeout: float) -> Iterator[None]:
         """Hold the lock of who builds; raises ``TimeoutError`` where another process does."""
-        self._fd = self._storage.open_lock(self._layout.text_lock)
-        try:
-            self._storage.lock(self._fd, timeout)
+        self._held = FileLock(self._storage, self._layout.text_lock, timeout)
+        with self._held.held():
             # The folder's time need not tell what another process has just made.
             self._texts.look_again()
             yield
-        finally:
-            self.after_fork()
 
 
 def _size(segments: list[_Segment]) -> int:

@@ -58,8 +58,8 @@ class State(msgspec.Struct, frozen=True):
     busy: Mark | None = None
 
 
-class StoreLock:
-    """``flock`` on the lock file. One thread at a time (the flusher's lock sees to that)."""
+class FileLock:
+    """``flock`` on a file of the log. One thread at a time."""
 
     def __init__(self, storage: Storage, path: Path, timeout: float) -> None:
         self._storage = storage
@@ -69,13 +69,9 @@ class StoreLock:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the lock; raises `LockTimeout` after ``timeout`` seconds."""
+        """Hold the lock; raises ``TimeoutError`` after ``timeout`` seconds."""
         try:
-            while True:
-                self._open()
-                self._take()
-                if self.is_current():
-                    break
+            self._take()
             yield
         finally:
             with _no_fork:
@@ -89,10 +85,18 @@ class StoreLock:
             return False
         return os.path.samestat(named, os.fstat(self._fd))
 
-    def _open(self) -> None:
-        with _no_fork:
-            self._close()
-            self._fd = self._storage.open_lock(self._path)
+    def after_fork(self) -> None:
+        """In a child: close what is the parent's, and do not unlock it."""
+        self._close()
+
+    def _take(self) -> None:
+        while True:
+            with _no_fork:
+                self._close()
+                self._fd = self._storage.open_lock(self._path)
+            self._storage.lock(self._fd, self._timeout)
+            if self.is_current():
+                return
 
     def _close(self) -> None:
         if self._fd >= 0:
@@ -100,18 +104,18 @@ class StoreLock:
             fd, self._fd = self._fd, -1
             os.close(fd)
 
+
+class StoreLock(FileLock):
+    """The lock of who changes the log, with what its file says; raises `LockTimeout`."""
+
     def _take(self) -> None:
         try:
-            self._storage.lock(self._fd, self._timeout)
+            super()._take()
         except TimeoutError:
             raise LockTimeout(
                 f"another process held {self._path} for {self._timeout:g} seconds; find it with "
                 "fuser or lslocks (a stopped process keeps its lock), or raise lock_timeout"
             ) from None
-
-    def after_fork(self) -> None:
-        """In a child: close what is the parent's, and do not unlock it."""
-        self._close()
 
     def read(self) -> State | None:
         """What the file says (the lock must be held); None where it cannot be read."""

@@ -30,6 +30,7 @@ CONTROL = ".timelog"
 FORMAT = "format"
 LOCK = "lock"
 TEXT_LOCK = "text.lock"
+SCRUB_LOCK = "scrub.lock"
 TEXT_TEMPORARY = "text"
 JOURNAL = "journal"
 INDEX = "index"
@@ -143,6 +144,7 @@ class Layout:
         self.format = self.control / FORMAT
         self.lock = self.control / LOCK
         self.text_lock = self.control / TEXT_LOCK
+        self.scrub_lock = self.control / SCRUB_LOCK
         self.journals = self.control / JOURNAL
         self.index = self.control / INDEX
         self.index_root = self.index / ROOT

@@ -19,6 +19,8 @@ class Options(NamedTuple):
     lock_timeout: float
     max_future: float
     text_index: bool
+    scrub_interval: float
+    scrub_shards: int
     limits: Limits
 
     @property
@@ -36,6 +38,8 @@ def check_options(
     lock_timeout: float,
     max_future: float,
     text_index: bool,
+    scrub_interval: float | None,
+    scrub_shards: int | None,
     max_content: int,
     max_fields: int,
 ) -> Options:
@@ -46,12 +50,16 @@ def check_options(
     sync = sync if sync is not None else os.environ.get("TIMELOG_SYNC") or "flush"
     if sync not in ("flush", "off"):
         raise InvalidInput(f"{name} must be 'flush' or 'off', not {sync!r}")
+    scrub_interval = _number("scrub_interval", scrub_interval, "TIMELOG_SCRUB_INTERVAL", 10.0)
+    scrub_shards = int(_number("scrub_shards", scrub_shards, "TIMELOG_SCRUB_SHARDS", 5))
     limits = Limits(content=max_content, fields=max_fields)
     for what, number, least in (
         ("flush_interval", flush_interval, 0),
         ("max_buffer", max_buffer, 64 * 1024),
         ("lock_timeout", lock_timeout, 0),
         ("max_future", max_future, 0),
+        ("scrub_interval", scrub_interval, 0),
+        ("scrub_shards", scrub_shards, 1),
         ("max_content", max_content, 1),
         ("max_fields", max_fields, 1),
     ):
@@ -67,5 +75,29 @@ def check_options(
             f"max_content ({max_content}) must be smaller than max_buffer ({max_buffer})"
         )
     return Options(
-        mode, sync, flush_interval, max_buffer, lock_timeout, max_future, text_index, limits
+        mode,
+        sync,
+        flush_interval,
+        max_buffer,
+        lock_timeout,
+        max_future,
+        text_index,
+        scrub_interval,
+        scrub_shards,
+        limits,
     )
+
+
+def _number(name: str, value: float | None, variable: str, default: float) -> float:
+    """What was passed, else what the environment says, else the default."""
+    if value is not None:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise InvalidInput(f"{name} must be a number, not {value!r}")
+        return value
+    text = os.environ.get(variable)
+    if not text:
+        return default
+    try:
+        return float(text)
+    except ValueError:
+        raise InvalidInput(f"{variable} must be a number, not {text!r}") from None

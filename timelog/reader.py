@@ -153,7 +153,7 @@ class BlockReader:
         for block, lines, text in zip(blocks, held, texts, strict=True):
             if text is None:
                 # Something changed: the block may have been intact before.
-                self._intact.discard(_key(block))
+                forget_intact(self._intact, block)
                 yield from self.read(Stretch((block,))).raws
             else:
                 yield Raw(block, b"", 0, text, [], "", lines.numbers)
@@ -257,6 +257,11 @@ def _has(line: bytes, clause: tuple[Text, ...]) -> bool:
 
 def _holds(block: Block, data: bytes | memoryview) -> bool:
     return len(data) == block.length and crc32(data, block.seed) == block.crc
+
+
+def forget_intact(intact: set[int], block: Block) -> None:
+    """Let a block be checked again by whoever reads it."""
+    intact.discard(_key(block))
 
 
 def _key(block: Block) -> int:

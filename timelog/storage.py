@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import mmap
 import os
 import stat
 import time
@@ -18,6 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 UNKNOWN_BOOT = "unknown"
+# What reads that go past the page cache are multiples of.
+_SECTOR = 4096
 _BASE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -159,6 +162,34 @@ def reading(path: Path) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
+
+
+def read_device(path: Path, offset: int, length: int) -> bytes:
+    """Return ``length`` bytes at ``offset`` of a plain file as the device has them.
+
+    Fewer only where the file ends. The page cache is neither asked nor filled (``O_DIRECT``),
+    except where the file system cannot do without it.
+    """
+    start = offset - offset % _SECTOR
+    size = -(-(offset + length - start) // _SECTOR) * _SECTOR
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECT | _BASE)
+        try:
+            # Memory of its own begins with a page, as such reads want it.
+            buffer = mmap.mmap(-1, size)
+            got = 0
+            while got < size and (done := os.preadv(fd, [memoryview(buffer)[got:]], start + got)):
+                got += done
+                if done % _SECTOR:
+                    break
+            return buffer[offset - start : min(offset - start + length, got)]
+        finally:
+            os.close(fd)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+    with reading(path) as fd:
+        return read_at(fd, offset, length)
 
 
 def is_locked(fd: int) -> bool:

@@ -32,6 +32,7 @@ from timelog.indexer import TextIndexer, is_possible
 from timelog.names import Layout
 from timelog.options import Options
 from timelog.query import View
+from timelog.scrub import Scrubber
 from timelog.storage import Storage
 from timelog.textindex import TextIndex
 from timelog.timer import PeriodicTimer
@@ -112,6 +113,13 @@ class Store:
         self._indexing = PeriodicTimer(
             _INDEX_INTERVAL, self._index_in_background, self._indexing_failed, "timelog-index"
         )
+        self.scrubber = Scrubber(self.layout, self.storage, self.index, options.scrub_shards)
+        self._scrubbing = PeriodicTimer(
+            options.scrub_interval or 1.0,
+            self._scrub_in_background,
+            self._scrubbing_failed,
+            "timelog-scrub",
+        )
         self._close_in_worker_process()
 
     def refresh(self) -> None:
@@ -145,7 +153,7 @@ class Store:
         in silence.
         """
         check_reentry(self._closing, "closing it")
-        if self.timer.is_current or self._indexing.is_current:
+        if any(timer.is_current for timer in (self.timer, self._indexing, self._scrubbing)):
             # Not by waiting: who closes already may be waiting for this very thread to end. No
             # signal handler runs in it, so nothing can come between the two lines.
             if self._closing.acquire(blocking=False):
@@ -164,6 +172,7 @@ class Store:
         if self.options.is_writable:
             self.timer.stop()
             self._indexing.stop()
+            self._scrubbing.stop()
             # From here on no event is taken, so the last flush has all of them.
             self.buffer.refuse(ClosedError("the log is closed; open it again to append"))
             try:
@@ -171,6 +180,7 @@ class Store:
             except BaseException:
                 self.buffer.refuse(self.flusher.degraded)
                 self._indexing = self._indexing.renewed()
+                self._scrubbing = self._scrubbing.renewed()
                 self.timer = self.timer.renewed()
                 self.timer.start()
                 raise
@@ -205,6 +215,7 @@ class Store:
         self._closing = threading.RLock()
         self.flusher.after_fork()
         self.indexer.after_fork()
+        self.scrubber.after_fork()
         # Results made before the fork hold it, and another thread may have held its lock.
         self.index.lock = threading.RLock()
         if self.is_closed:
@@ -235,20 +246,24 @@ class Store:
             _log.warning("flushing works again after %d failures", failures)
         if self._is_abandoned:
             self.close_at_exit()
-        elif self.options.text_index:
-            self._start_indexing()
+            return None
+        if self.options.text_index and is_possible():
+            self._start(self._indexing)
+        if self.options.scrub_interval:
+            self._start(self._scrubbing)
         return None
 
     def _failed(self, error: Exception) -> None:
         _log.critical("the flusher's thread met an unexpected error and goes on", exc_info=error)
 
-    # -- the text index -------------------------------------------------------------------
+    # -- the text index and the scrub -----------------------------------------------------
 
-    def _start_indexing(self) -> None:
-        """Let the text index be built from now on, if it can be."""
+    @staticmethod
+    def _start(timer: PeriodicTimer) -> None:
+        """Let something be done in the background from now on."""
         try:
-            if not self._indexing.is_alive and is_possible():
-                self._indexing.start()
+            if not timer.is_alive:
+                timer.start()
         except RuntimeError:
             # The system had no thread to give; the next flush asks again.
             pass
@@ -259,6 +274,13 @@ class Store:
 
     def _indexing_failed(self, error: Exception) -> None:
         _log.warning("the text index could not be built, searches read more: %s", error)
+
+    def _scrub_in_background(self) -> None:
+        timer = self._scrubbing
+        self.scrubber.step(lambda: timer.is_stopping)
+
+    def _scrubbing_failed(self, error: Exception) -> None:
+        _log.warning("stored blocks could not be checked in the background: %s", error)
 
     def _find_or_create(self) -> str:
         known = log_id(self.layout)

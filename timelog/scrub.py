@@ -1,0 +1,112 @@
+"""`Scrubber`: reads what is committed again and again, some of it at a time, and checks it.
+
+Bytes that nobody reads may change on the disk without anybody knowing until they are needed. In
+each cycle one shard of all committed blocks is read from the device, past the page cache, and
+checked against the crc; after so many cycles as there are shards all were, and it begins again. A
+shard grows with the log, up to a limit that bounds what a cycle reads: a log that is larger takes
+more cycles. Of several processes one scrubs at a time, the one that holds ``scrub.lock``.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+
+from timelog import names
+from timelog.checksum import crc32
+from timelog.damage import Damage
+from timelog.errors import DamagedError
+from timelog.index import Index
+from timelog.journal import Block
+from timelog.lock import FileLock
+from timelog.names import Layout
+from timelog.reader import forget_intact
+from timelog.storage import Storage, read_device
+
+# What a cycle reads at least, so that a small log is checked in few, and at most.
+LEAST = 1024 * 1024
+MOST = 16 * 1024 * 1024
+
+
+class Scrubber:
+    """Scrubs one open log. One thread at a time.
+
+    ``passes``: how often all blocks were checked since the log was opened; ``bytes``: how many
+    bytes were; ``last``: when the last cycle ended, in microseconds since 1970, 0 for never.
+    """
+
+    def __init__(self, layout: Layout, storage: Storage, index: Index, shards: int) -> None:
+        self._layout = layout
+        self._storage = storage
+        self._index = index
+        self._shards = shards
+        self._lock = FileLock(storage, layout.scrub_lock, 0)
+        self._pass: Iterator[Block] | None = None
+        self._shard = 0
+        self.passes = 0
+        self.bytes = 0
+        self.last = 0
+
+    def step(self, is_stopped: Callable[[], bool] = lambda: False) -> None:
+        """Do one cycle; nothing where another process scrubs. Raises ``OSError``.
+
+        What is damaged is told to the index, and so shows in ``health()``.
+        """
+        try:
+            with self._lock.held():
+                self._cycle(is_stopped)
+        except TimeoutError:
+            return
+        self.last = self._storage.time_ns() // 1000
+        self._index.tell()
+
+    def after_fork(self) -> None:
+        """In a child: let go of the parent's lock, without unlocking it."""
+        self._lock.after_fork()
+
+    def _cycle(self, is_stopped: Callable[[], bool]) -> None:
+        if self._pass is None:
+            self._index.refresh()
+            total = self._index.totals().bytes
+            self._shard = min(max(total // self._shards, LEAST), MOST)
+            self._pass = self._blocks()
+        left = self._shard
+        for block in self._pass:
+            self._check(block)
+            self.bytes += block.length
+            left -= block.length
+            if left <= 0 or is_stopped():
+                return
+        self._pass = None
+        self.passes += 1
+
+    def _blocks(self) -> Iterator[Block]:
+        """All blocks, beginning with any day: processes that live for minutes do their part."""
+        days = self._index.between(None, None)
+        first = secrets.randbelow(len(days)) if days and not self.passes else 0
+        for day in days[first:] + days[:first]:
+            try:
+                segments = self._index.blocks(day, None, None, self._index.position)
+            except DamagedError as error:
+                name = f"{names.CONTROL}/{names.INDEX} ({names.partition(day)})"
+                self._index.found_damage(Damage(name, 0, 0, str(error)))
+                continue
+            for _, blocks in segments:
+                yield from blocks
+
+    def _check(self, block: Block) -> None:
+        reason = ""
+        try:
+            data = read_device(self._layout.segment(block.path), block.offset, block.length)
+        except OSError as error:
+            reason = f"cannot be read: {error.strerror or error}"
+        else:
+            if len(data) != block.length:
+                reason = "the file is too short"
+            elif crc32(data, block.seed) != block.crc:
+                reason = "the crc does not hold"
+        if reason:
+            forget_intact(self._index.intact, block)
+            self._index.found_damage(Damage(block.path, block.offset, block.length, reason))
+        else:
+            self._index.found_sound(block)
