@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from timelog.errors import DamagedError, StorageError
+from timelog.scrub import read_scrubbed
 from timelog.store import Store
 
 
@@ -13,7 +14,8 @@ class Health(msgspec.Struct, frozen=True):
 
     ``status`` is ``"healthy"``, ``"warning"`` or ``"critical"``; ``reasons`` says why it is not
     healthy. ``scrubbed`` are bytes that were read from the device and checked in the background,
-    ``scrub_passes`` how often everything was. An idle log is healthy. ``oldest`` and ``newest`` are
+    ``scrub_passes`` how often everything was; ``last_scrub`` is when it had been last, by whichever
+    process. An idle log is healthy. ``oldest`` and ``newest`` are
     the times of the oldest and the newest stored event. The counters are those of this process
     since it opened the log.
     """
@@ -72,6 +74,8 @@ def health(store: Store) -> Health:
         critical.append(str(error))
     totals = index.totals()
     counters = flusher.counters
+    scrubbed = read_scrubbed(store.layout)
+    damage = {**index.damage, **dict.fromkeys(scrubbed.damage)}
     if flusher.degraded is not None:
         critical.append(str(flusher.degraded))
     elif counters.failures:
@@ -81,8 +85,8 @@ def health(store: Store) -> Health:
         )
     elif buffer.waiting and not store.timer.is_alive and not store.is_closed:
         critical.append("events wait in memory, and the thread that stores them does not run")
-    if index.damage or index.missing:
-        critical.append(f"{len(index.damage) + len(index.missing)} damaged places; run verify")
+    if damage or index.missing:
+        critical.append(f"{len(damage) + len(index.missing)} damaged places; run verify")
     if buffer.size > 0.9 * store.options.max_buffer:
         critical.append("the buffer is nearly full")
     elif buffer.size > 0.5 * store.options.max_buffer:
@@ -109,10 +113,10 @@ def health(store: Store) -> Health:
         errors=counters.errors,
         last_flush=counters.last_flush,
         last_error=counters.last_error,
-        damage=tuple(map(str, index.damage)),
+        damage=tuple(map(str, damage)),
         missing=sum(last - first + 1 for first, last in index.missing),
         lost_commits=index.lost,
         scrubbed=store.scrubber.bytes,
         scrub_passes=store.scrubber.passes,
-        last_scrub=store.scrubber.last,
+        last_scrub=scrubbed.passed,
     )

@@ -279,9 +279,8 @@ class Index:
     def found_sound(self, block: Block) -> None:
         """Forget damage that was found in a block which is as it was written after all."""
         with self.lock:
-            for damage in [d for d in self.damage if d.file == block.path]:
-                if block.offset <= damage.offset < block.end:
-                    del self.damage[damage]
+            for damage in [damage for damage in self.damage if lies_in(damage, block)]:
+                del self.damage[damage]
 
     def tell(self) -> None:
         """Log the damage that was found. No lock may be held: a handler may use this very log."""
@@ -469,3 +468,8 @@ class Index:
                 other.files = None
             if self._loaded <= MOST_LOADED:
                 return
+
+
+def lies_in(damage: Damage, block: Block) -> bool:
+    """Whether damage was found in a block."""
+    return damage.file == block.path and block.offset <= damage.offset < block.end

@@ -31,13 +31,15 @@ FORMAT = "format"
 LOCK = "lock"
 TEXT_LOCK = "text.lock"
 SCRUB_LOCK = "scrub.lock"
+SCRUB = "scrub"
+STATE = "state"
 TEXT_TEMPORARY = "text"
 JOURNAL = "journal"
 INDEX = "index"
 ROOT = "root"
 QUARANTINE = "quarantine"
 TEMPORARY = "tmp"
-DIRECTORIES = (JOURNAL, INDEX, "trash", TEMPORARY, QUARANTINE, "state")
+DIRECTORIES = (JOURNAL, INDEX, "trash", TEMPORARY, QUARANTINE, STATE)
 
 _SEGMENT = re.compile(r"(\d{8}T\d{4}Z)-(\d{8}T\d{4}Z)(?:\.([1-9]\d{0,8}))?\.jsonl", re.ASCII)
 _PARTITION = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -145,6 +147,7 @@ class Layout:
         self.lock = self.control / LOCK
         self.text_lock = self.control / TEXT_LOCK
         self.scrub_lock = self.control / SCRUB_LOCK
+        self.scrub = self.control / STATE / SCRUB
         self.journals = self.control / JOURNAL
         self.index = self.control / INDEX
         self.index_root = self.index / ROOT

@@ -170,8 +170,9 @@ def _sweep(layout: Layout, storage: Storage, root: checkpoint.Root) -> None:
 def sweep_temporary(layout: Layout, storage: Storage) -> None:
     """Remove what killed processes left unfinished; the store lock keeps others from beginning.
 
-    Who builds the text index holds another lock; its file stays, there is never more than one.
+    Who builds the text index, or scrubs, holds another lock; there is never more than one file of
+    each, and it stays.
     """
     for name in os.listdir(layout.temporary):
-        if name != names.TEXT_TEMPORARY:
+        if name not in (names.TEXT_TEMPORARY, names.SCRUB):
             storage.unlink(layout.temporary / name)

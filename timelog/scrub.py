@@ -4,7 +4,8 @@ Bytes that nobody reads may change on the disk without anybody knowing until the
 each cycle one shard of all committed blocks is read from the device, past the page cache, and
 checked against the crc; after so many cycles as there are shards all were, and it begins again. A
 shard grows with the log, up to a limit that bounds what a cycle reads: a log that is larger takes
-more cycles. Of several processes one scrubs at a time, the one that holds ``scrub.lock``.
+more cycles. Of several processes one scrubs at a time, the one that holds ``scrub.lock``; what it
+finds it leaves in ``state/scrub``, a JSON object, for the others.
 """
 
 from __future__ import annotations
@@ -12,27 +13,47 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator
 
+import msgspec
+
 from timelog import names
 from timelog.checksum import crc32
 from timelog.damage import Damage
 from timelog.errors import DamagedError
-from timelog.index import Index
+from timelog.index import MOST_DAMAGE, Index, lies_in
 from timelog.journal import Block
 from timelog.lock import FileLock
 from timelog.names import Layout
 from timelog.reader import forget_intact
-from timelog.storage import Storage, read_device
+from timelog.storage import Storage, read_device, read_file
 
 # What a cycle reads at least, so that a small log is checked in few, and at most.
 LEAST = 1024 * 1024
 MOST = 16 * 1024 * 1024
 
 
+class Scrubbed(msgspec.Struct, frozen=True):
+    """What is known of a log by scrubbing it.
+
+    ``passed``: when all had been checked last, in microseconds since 1970, 0 for never.
+    """
+
+    passed: int = 0
+    damage: tuple[Damage, ...] = ()
+
+
+def read_scrubbed(layout: Layout) -> Scrubbed:
+    """What whoever scrubs has left; nothing where it cannot be read: it is found again."""
+    try:
+        return msgspec.json.decode(read_file(layout.scrub), type=Scrubbed)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return Scrubbed()
+
+
 class Scrubber:
     """Scrubs one open log. One thread at a time.
 
     ``passes``: how often all blocks were checked since the log was opened; ``bytes``: how many
-    bytes were; ``last``: when the last cycle ended, in microseconds since 1970, 0 for never.
+    bytes were.
     """
 
     def __init__(self, layout: Layout, storage: Storage, index: Index, shards: int) -> None:
@@ -45,7 +66,6 @@ class Scrubber:
         self._shard = 0
         self.passes = 0
         self.bytes = 0
-        self.last = 0
 
     def step(self, is_stopped: Callable[[], bool] = lambda: False) -> None:
         """Do one cycle; nothing where another process scrubs. Raises ``OSError``.
@@ -57,7 +77,6 @@ class Scrubber:
                 self._cycle(is_stopped)
         except TimeoutError:
             return
-        self.last = self._storage.time_ns() // 1000
         self._index.tell()
 
     def after_fork(self) -> None:
@@ -70,15 +89,25 @@ class Scrubber:
             total = self._index.totals().bytes
             self._shard = min(max(total // self._shards, LEAST), MOST)
             self._pass = self._blocks()
+        before = read_scrubbed(self._layout)
+        found = dict.fromkeys(before.damage)
+        passed = before.passed
         left = self._shard
         for block in self._pass:
-            self._check(block)
+            self._check(block, found)
             self.bytes += block.length
             left -= block.length
             if left <= 0 or is_stopped():
-                return
-        self._pass = None
-        self.passes += 1
+                break
+        else:
+            self._pass = None
+            self.passes += 1
+            passed = self._storage.time_ns() // 1000
+        after = Scrubbed(passed, tuple(found)[:MOST_DAMAGE])
+        if after != before:
+            data = msgspec.json.encode(after) + b"\n"
+            temporary = self._layout.temporary / names.SCRUB
+            self._storage.replace(self._layout.scrub, data, temporary)
 
     def _blocks(self) -> Iterator[Block]:
         """All blocks, beginning with any day: processes that live for minutes do their part."""
@@ -94,7 +123,10 @@ class Scrubber:
             for _, blocks in segments:
                 yield from blocks
 
-    def _check(self, block: Block) -> None:
+    def _check(self, block: Block, found: dict[Damage, None]) -> None:
+        """Read a block; ``found`` is the damage that is known, by whomever."""
+        for damage in [damage for damage in found if lies_in(damage, block)]:
+            del found[damage]
         reason = ""
         try:
             data = read_device(self._layout.segment(block.path), block.offset, block.length)
@@ -107,6 +139,8 @@ class Scrubber:
                 reason = "the crc does not hold"
         if reason:
             forget_intact(self._index.intact, block)
-            self._index.found_damage(Damage(block.path, block.offset, block.length, reason))
+            damage = Damage(block.path, block.offset, block.length, reason)
+            found[damage] = None
+            self._index.found_damage(damage)
         else:
             self._index.found_sound(block)

@@ -48,6 +48,7 @@ def _rows(log: timelog.EventLog, zone: Zone) -> list[tuple[str, str]]:
         ("partitions", f"{health.partitions:,}"),
         ("segments", f"{health.segments:,}"),
         ("bytes", f"{health.bytes:,}"),
+        ("checked", iso(to_datetime(health.last_scrub), zone) if health.last_scrub else "-"),
         ("oldest", iso(to_datetime(health.oldest), zone) if health.events else "-"),
         ("newest", iso(to_datetime(health.newest), zone) if health.events else "-"),
     ]
