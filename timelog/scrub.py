@@ -25,10 +25,13 @@ from timelog.lock import FileLock
 from timelog.names import Layout
 from timelog.reader import forget_intact
 from timelog.storage import Storage, read_device, read_file
+from timelog.timestamp import SECOND
 
 # What a cycle reads at least, so that a small log is checked in few, and at most.
 LEAST = 1024 * 1024
 MOST = 16 * 1024 * 1024
+# Microseconds after which it is noted again that all was checked: a log that rests is not written.
+_NOTED = 600 * SECOND
 
 
 class Scrubbed(msgspec.Struct, frozen=True):
@@ -91,7 +94,6 @@ class Scrubber:
             self._pass = self._blocks()
         before = read_scrubbed(self._layout)
         found = dict.fromkeys(before.damage)
-        passed = before.passed
         left = self._shard
         for block in self._pass:
             self._check(block, found)
@@ -101,13 +103,15 @@ class Scrubber:
                 break
         else:
             self._pass = None
-            self.passes += 1
-            passed = self._storage.time_ns() // 1000
-        after = Scrubbed(passed, tuple(found)[:MOST_DAMAGE])
+        after = Scrubbed(before.passed, tuple(found)[:MOST_DAMAGE])
+        now = self._storage.time_ns() // 1000
+        if self._pass is None and not 0 <= now - before.passed < _NOTED:
+            after = msgspec.structs.replace(after, passed=now)
         if after != before:
             data = msgspec.json.encode(after) + b"\n"
             temporary = self._layout.temporary / names.SCRUB
             self._storage.replace(self._layout.scrub, data, temporary)
+        self.passes += self._pass is None
 
     def _blocks(self) -> Iterator[Block]:
         """All blocks, beginning with any day: processes that live for minutes do their part."""
