@@ -12,7 +12,7 @@ import pytest
 import timelog
 from tests.rig import FaultyStorage, Killed, abandon
 from timelog import rotate
-from timelog.errors import StorageError
+from timelog.errors import DamagedError, StorageError
 from timelog.lock import Mark, State, StoreLock
 from timelog.storage import Storage
 
@@ -458,3 +458,103 @@ def test_what_killed_processes_left_in_tmp_goes_when_the_log_is_opened(
     monkeypatch.setattr(rotate, "MOST_COMMITS", 4096)
     with timelog.open(path, flush_interval=3600):
         assert sorted(os.listdir(left)) == ["scrub", "text"]
+
+
+# -- smaller things -----------------------------------------------------------------------
+
+
+def test_a_log_of_cursors_only_is_not_made_anew_where_its_format_is_lost(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with timelog.open(path, flush_interval=3600) as log:
+        log.append_many([], cursor=("place", 7), sync=True)
+    kept = (path / ".timelog" / "format").read_bytes()
+    (path / ".timelog" / "format").unlink()
+    with pytest.raises(DamagedError, match="format is gone"):
+        timelog.open(path)
+    (path / ".timelog" / "format").write_bytes(kept)
+    with timelog.open(path) as log:
+        assert log.cursor("place") == 7
+
+
+def test_what_a_repair_cuts_is_gone_for_good(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    storage = FaultyStorage()
+    log = timelog.open(path, flush_interval=3600, storage=storage)
+    log.append("a", timestamp=T, sync=True)
+    storage.arm("torn", only="write")
+    log.append("b", timestamp=T)
+    log.append("c", timestamp=T + 3600)
+    with pytest.raises(Killed):
+        log.flush()
+    abandon(log)
+
+    class Cuts(Names):
+        def truncate(self, path: Path, length: int) -> None:
+            self.synced.append("cut")
+            super().truncate(path, length)
+
+        def unlink(self, path: Path) -> None:
+            self.synced.append("removed") if path.suffix == ".jsonl" else None
+            super().unlink(path)
+
+        def sync(self, fd: int) -> None:
+            self.synced.append(Path(os.readlink(f"/proc/self/fd/{fd}")).name)
+            super().sync(fd)
+
+    watched = Cuts()
+    (segment,) = segments(path)
+    with timelog.open(path, flush_interval=3600, storage=watched):
+        pass
+    at = watched.synced.index("cut")
+    assert watched.synced[at + 1] == segment.name
+    assert contents(path) == ["a"]
+
+
+def test_a_device_that_takes_nothing_is_an_error_and_no_endless_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = Storage()
+    fd = storage.create(tmp_path / "file")
+    monkeypatch.setattr(os, "writev", lambda fd, parts: 0)
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, offset: 0)
+    with pytest.raises(OSError, match="takes no bytes"):
+        storage.write(fd, b"x")
+    with pytest.raises(OSError, match="takes no bytes"):
+        storage.overwrite(fd, b"x", 0)
+    os.close(fd)
+
+
+def test_a_descriptor_that_cannot_be_looked_at_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    before = len(os.listdir("/proc/self/fd"))
+
+    def fails(fd: int) -> os.stat_result:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fstat", fails)
+        with pytest.raises(OSError, match="Input/output"):
+            Storage().open_append(tmp_path / "file")
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_directory_that_is_exchanged_while_it_is_open_is_not_written_to(tmp_path: Path) -> None:
+    path, other = tmp_path / "log", tmp_path / "other"
+    for place in (path, other):
+        with timelog.open(place, flush_interval=3600) as log:
+            for number in range(70):
+                log.append(f"{place.name} {number}", timestamp=T, sync=True)
+    log = timelog.open(path, flush_interval=3600)
+    before = contents(other)
+    path.rename(tmp_path / "away")
+    other.rename(path)
+    with pytest.raises(DamagedError, match="another log"):
+        log.append("x", timestamp=T, sync=True)
+    assert contents(path) == before
+    path.rename(other)
+    (tmp_path / "away").rename(path)
+    log.append("y", timestamp=T, sync=True)
+    log.close()
+    assert contents(path)[-2:] == ["x", "y"]

@@ -10,7 +10,7 @@ import msgspec
 
 from timelog import names
 from timelog.errors import DamagedError, NotALogError, ReadOnlyError, VersionError, storage_error
-from timelog.journal import Begin, pack
+from timelog.journal import Begin, Commit, Entry, pack, read
 from timelog.lock import StoreLock
 from timelog.names import Layout
 from timelog.storage import Storage, read_file
@@ -105,5 +105,15 @@ def _check_empty(root: Path) -> None:
             "or new directory"
         )
     control = root / names.CONTROL
-    if found and (control / names.INDEX / names.ROOT).exists():
+    if found and ((control / names.INDEX / names.ROOT).exists() or _has_commits(control)):
         raise DamagedError(f"{control / names.FORMAT} is gone; restore it from a copy")
+
+
+def _has_commits(control: Path) -> bool:
+    """Whether there is a journal with more in it than making a log puts there."""
+    layout = Layout(control.parent)
+    try:
+        records = read(read_file(layout.journal(1)), 0)
+    except FileNotFoundError:
+        return False
+    return any(not isinstance(each, Entry) or isinstance(each.record, Commit) for each in records)

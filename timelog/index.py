@@ -84,11 +84,12 @@ class Index:
         self._untold: deque[Damage] = deque()
         self._root_seen: tuple[int, ...] | None = None
         self._recent: OrderedDict[int, int] = OrderedDict()
+        self.log = ""
         self._take(_EMPTY)
 
     def _take(self, root: checkpoint.Root) -> None:
         """Begin with the state that ``root`` says."""
-        self.log = root.log
+        self.log = root.log or self.log
         self.place = Place(root.journal, root.offset)
         self.sequence = root.sequence
         self.position = root.position
@@ -143,6 +144,11 @@ class Index:
             except FileNotFoundError:
                 # No checkpoint yet: everything is in the first journal file.
                 root = _EMPTY
+            if self.log and root.log and root.log != self.log:
+                raise DamagedError(
+                    f"{self._layout.index_root} belongs to another log: the directory was "
+                    "exchanged while it was open; close it and open it again"
+                )
             self._take(root)
             self._is_loaded = True
             if self.writer in self.writers:
@@ -181,8 +187,10 @@ class Index:
             end = min(end, following[0].valid)
         self._read_records(data[: max(end - self.place.offset, 0)], final=following is not None)
         if self.bad_tail is not None and self.bad_tail.torn and self._nothing_is_unfinished():
-            if self._read_journal() != data[self.place.offset - start :]:
-                # Somebody was just writing it.
+            if self._read_journal() != data[self.place.offset - start :] or (
+                following is None and self._begin_of(self.place.journal + 1) is not None
+            ):
+                # Somebody was just writing or repairing it.
                 return True
             self.bad_tail = self.bad_tail._replace(torn=False)
             self._damaged_journal(self.bad_tail)

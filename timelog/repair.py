@@ -193,6 +193,7 @@ class Repairer:
             self._storage.truncate(file, length)
         else:
             self._storage.unlink(file)
+            self._storage.sync_directory(file.parent)
         return True
 
     def _copy(self, file: Path, start: int, end: int, target: Path) -> None:

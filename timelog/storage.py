@@ -81,7 +81,7 @@ class Storage:
         """Write all of ``parts``, in one call: a short write goes on where it stopped."""
         left = [memoryview(part) for part in parts if part]
         while left:
-            done = os.writev(fd, left)
+            done = _some(os.writev(fd, left))
             while left and done >= len(left[0]):
                 done -= len(left.pop(0))
             if left:
@@ -91,7 +91,7 @@ class Storage:
         """Write all of ``data`` in place at ``offset`` (the lock file only)."""
         view = memoryview(data)
         while view:
-            done = os.pwrite(fd, view, offset)
+            done = _some(os.pwrite(fd, view, offset))
             view, offset = view[done:], offset + done
 
     def sync(self, fd: int) -> None:
@@ -117,10 +117,11 @@ class Storage:
         return True
 
     def truncate(self, path: Path, length: int) -> None:
-        """Cut a plain file to ``length`` bytes."""
+        """Cut a plain file to ``length`` bytes, for good."""
         fd = _plain(os.open(path, os.O_WRONLY | _BASE), path)
         try:
             os.ftruncate(fd, length)
+            self.sync(fd)
         finally:
             os.close(fd)
 
@@ -230,7 +231,17 @@ def read_at(fd: int, offset: int, length: int) -> bytes:
 
 
 def _plain(fd: int, path: Path) -> int:
-    if stat.S_ISREG(os.fstat(fd).st_mode):
-        return fd
-    os.close(fd)
-    raise OSError(errno.EINVAL, "it is not a plain file; move it away", os.fspath(path))
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "it is not a plain file; move it away", os.fspath(path))
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _some(done: int) -> int:
+    """The bytes that a call wrote; a device that takes none, again and again, does not work."""
+    if not done:
+        raise OSError(errno.EIO, "the device takes no bytes")
+    return done
