@@ -83,6 +83,7 @@ def _create(layout: Layout, storage: Storage) -> str:
     # Here too, since an attempt that was cut off may have made them.
     storage.sync_directory(layout.root)
     storage.sync_directory(layout.root.parent)
+    storage.sync_directory(layout.control)
     # Last, since it says that the rest is there.
     text = msgspec.json.encode(_Format("timelog", VERSION, id)) + b"\n"
     storage.replace(layout.format, text, layout.temporary / names.FORMAT)

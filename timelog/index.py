@@ -239,6 +239,8 @@ class Index:
             self.day(name.span.start).fence(name, begin.time)
         self.time = max(self.time, begin.time)
         self.place = Place(begin.number, offset)
+        # It was that of the file before.
+        self.bad_tail = None
         self.since_checkpoint += 1
 
     def _begin_of(self, number: int) -> tuple[Begin, int] | None:

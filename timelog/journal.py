@@ -22,6 +22,8 @@ import msgspec
 from timelog.errors import VersionError
 
 MARK = b"tlJ1"
+# Disks write so many bytes whole.
+_SECTOR = 512
 _HEADER = struct.Struct("<4sQII")
 _CHECKED = struct.Struct("<QI")
 
@@ -129,7 +131,7 @@ def read(data: bytes, base: int) -> Iterator[Entry | Bad]:
         entry = _record(data, at, base)
         if entry is None:
             end = _resynchronise(data, at + 1, base)
-            yield Bad(base + at, base + end, _is_torn(data, at, end))
+            yield Bad(base + at, base + end, _is_torn(data, at, end, base))
             at = end
         else:
             yield entry
@@ -171,15 +173,23 @@ def _resynchronise(data: bytes, at: int, base: int) -> int:
     return len(data)
 
 
-def _is_torn(data: bytes, at: int, end: int) -> bool:
+def _is_torn(data: bytes, at: int, end: int, base: int) -> bool:
     if end < len(data):
         return False
-    if data[at:].endswith(b"\0"):
+    if data[at:].endswith(b"\0") or _lacks_a_sector(data, at, base):
         return True
     if len(data) - at < _HEADER.size:
         return MARK.startswith(data[at : at + 4]) or data.startswith(MARK, at)
     mark, _, length, _ = _HEADER.unpack_from(data, at)
     return bool(mark == MARK and at + _HEADER.size + length > len(data))
+
+
+def _lacks_a_sector(data: bytes, at: int, base: int) -> bool:
+    """Whether one of the sectors behind ``data[at]`` was never written: power went before."""
+    first = at + -(base + at) % _SECTOR
+    return any(
+        not data[start : start + _SECTOR].strip(b"\0") for start in range(first, len(data), _SECTOR)
+    )
 
 
 def _crc(offset: int, payload: bytes) -> int:

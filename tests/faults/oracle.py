@@ -1,0 +1,164 @@
+"""What must hold of a log after a power cut, whatever was lost.
+
+Flushes are groups of events, in the order in which they were committed. Of those that had begun,
+the first are there, at least up to the last that was acknowledged: each whole or absent, every
+event as it was issued, in order, none twice. Cursors are those of the flushes that are there.
+Nothing is damaged, no bytes are left that no commit names, a second recovery finds the same, and
+the log takes events again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import timelog
+from timelog import names
+from timelog.event import Event
+from timelog.journal import Commit, Entry, read
+from timelog.storage import Storage
+
+NEEDLE = "needle"
+
+
+class Violation(AssertionError):
+    """A promise that was not kept."""
+
+
+class Group(NamedTuple):
+    """One flush. ``killed``: its process died in it, so it may be absent for ever."""
+
+    events: tuple[Event, ...]
+    cursor: tuple[str, int] | None = None
+    killed: bool = False
+
+
+class Found(NamedTuple):
+    """What a recovered log says."""
+
+    events: tuple[Event, ...]
+    cursors: dict[str, int]
+    sequence: int
+    position: int
+    lost: int
+    # Places of bytes that no commit names.
+    leftovers: tuple[str, ...]
+
+
+class Booted(Storage):
+    """The storage of production after another boot, without waiting for the disk."""
+
+    def __init__(self, boot: str) -> None:
+        super().__init__()
+        self._boot = boot
+
+    def boot_id(self) -> str:
+        """The boot that the test chose."""
+        return self._boot
+
+    def sync(self, fd: int) -> None:
+        """Nothing: no power is lost from here on."""
+
+
+def recover(path: Path, cursors: tuple[str, ...], *, text: bool) -> Found:
+    """Let the first writer after the boot repair the log, and look at it twice; also append."""
+    first = _look(path, Booted("second boot"), cursors, text)
+    second = _look(path, Booted("third boot"), cursors, text)
+    if first != second:
+        pairs = zip(Found._fields, first, second, strict=True)
+        others = [f"{name} {one}, then {two}" for name, one, two in pairs if one != two]
+        raise Violation(f"a second recovery found something else: {'; '.join(others)}")
+    _append(path, first)
+    return first
+
+
+def check(found: Found, groups: list[Group], acknowledged: int) -> None:
+    """Compare with what was issued: ``groups`` had begun, the first were ``acknowledged``."""
+    there = {event.id for event in found.events}
+    if len(there) != len(found.events):
+        raise Violation("an event came twice")
+    unknown = there - {event.id for group in groups for event in group.events}
+    if unknown:
+        raise Violation(f"events came that nobody appended: {sorted(unknown)}")
+    present: list[Group] = []
+    absent = None
+    for number, group in enumerate(groups):
+        ids = {event.id for event in group.events}
+        if ids <= there:
+            if absent is not None:
+                raise Violation(f"flush {number} is there and flush {absent}, before it, is not")
+            present.append(group)
+        elif ids & there:
+            raise Violation(f"half of flush {number}: {sorted(ids & there)} of {sorted(ids)}")
+        elif not group.killed:
+            if number < acknowledged:
+                raise Violation(f"flush {number} was acknowledged and is lost: {sorted(ids)}")
+            absent = number if absent is None else absent
+    issued = [event for group in present for event in group.events]
+    # Sorting is stable: of one time, in the order of arrival.
+    expected = tuple(sorted(issued, key=lambda event: event.timestamp))
+    if found.events != expected:
+        raise Violation(f"other events than were issued, or in another order: {found.events}")
+    last = dict(group.cursor for group in present if group.cursor is not None)
+    if found.cursors != last:
+        raise Violation(f"the cursors are {found.cursors}; the events that are there say {last}")
+
+
+def check_leftovers(found: Found) -> None:
+    """The repair must have moved away whatever no commit names."""
+    if found.leftovers:
+        raise Violation(f"left by the repair: {found.leftovers}")
+
+
+def check_lost(found: Found, written: int) -> None:
+    """Commits whose record is in the journal and that were dropped must have been counted."""
+    expected = max(0, written - found.sequence)
+    if found.lost != expected:
+        raise Violation(f"{found.lost} lost commits were counted, {expected} were dropped")
+
+
+def newest_sequence(tree: dict[str, bytes | None]) -> int:
+    """The highest sequence of a whole record in the journal files of a tree."""
+    newest = 0
+    for path, data in tree.items():
+        if data is not None and names.parse_journal(path.rpartition("/")[2]) is not None:
+            if f"/{names.TEMPORARY}/" in path:
+                continue
+            for item in read(data, 0):
+                if isinstance(item, Entry) and isinstance(item.record, Commit):
+                    newest = max(newest, item.record.sequence)
+    return newest
+
+
+def _look(path: Path, storage: Storage, cursors: tuple[str, ...], text: bool) -> Found:
+    with timelog.open(path, flush_interval=3600.0, text_index=False, storage=storage) as log:
+        report = log.verify(deep=True)
+        if report.damage or report.foreign:
+            raise Violation(f"verify after the repair: {report}")
+        leftovers = tuple(str(torn) for torn in report.torn)
+        health = log.health()
+        if health.status == "critical" or health.damage or health.missing:
+            raise Violation(f"health after the repair: {health.reasons} {health.damage}")
+        results = log.search()
+        events = tuple(results)
+        if results.damage:
+            raise Violation(f"the search met damage: {results.damage}")
+        if text:
+            some = list(log.search(pattern=NEEDLE))
+            if some != [event for event in events if NEEDLE in event.content]:
+                raise Violation("a search by text found other events than a search of all")
+        values = {name: value for name in cursors if (value := log.cursor(name)) is not None}
+        sequence = log._store.index.sequence
+        return Found(events, values, sequence, log.position, health.lost_commits, leftovers)
+
+
+def _append(path: Path, found: Found) -> None:
+    """The log takes a further event, into a minute that may be there."""
+    last = found.events[-1].timestamp if found.events else 1_700_000_000
+    with timelog.open(
+        path, flush_interval=3600.0, text_index=False, storage=Booted("third boot")
+    ) as log:
+        log.append("afterwards", timestamp=last, id="afterwards", sync=True)
+        report = log.verify(deep=True)
+        if report.damage or report.events != len(found.events) + 1:
+            raise Violation(f"verify after one more event: {report}")
