@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -137,6 +138,25 @@ def test_a_file_that_is_gone_or_short_is_found(log: timelog.EventLog) -> None:
         scrubbing.step()
     damage = "\n".join(log.health().damage)
     assert damage.count("cannot be read") == 10 and damage.count("too short") == 1
+
+
+def test_what_could_not_be_checked_does_not_pass_for_it(
+    log: timelog.EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*args: Any) -> bytes:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    scrubbing = scrubber(log, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(scrub, "read_device", fails)
+        for _ in range(3):
+            with pytest.raises(OSError, match="Too many"):
+                scrubbing.step()
+    assert scrubbing.passes == 0 and log.health().status == "healthy"
+    with monkeypatch.context() as patch:
+        patch.setattr(log._store.index, "blocks", fails)
+        scrubbing.step()
+    assert log.health().status == "critical"
 
 
 def test_one_process_scrubs_at_a_time(log: timelog.EventLog) -> None:

@@ -15,9 +15,8 @@ class Health(msgspec.Struct, frozen=True):
     ``status`` is ``"healthy"``, ``"warning"`` or ``"critical"``; ``reasons`` says why it is not
     healthy. ``scrubbed`` are bytes that were read from the device and checked in the background,
     ``scrub_passes`` how often everything was; ``last_scrub`` is when it had been last, by whichever
-    process. An idle log is healthy. ``oldest`` and ``newest`` are
-    the times of the oldest and the newest stored event. The counters are those of this process
-    since it opened the log.
+    process. An idle log is healthy. ``oldest`` and ``newest`` are the times of the oldest and the
+    newest stored event. The counters are those of this process since it opened the log.
     """
 
     status: str

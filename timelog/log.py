@@ -333,7 +333,6 @@ class EventLog:
         Read-only, bounded by what was committed when it began. See `Verification`.
         """
         store = self._readable()
-        store.refresh()
         return verify(store.layout, store.read_index(), deep=deep)
 
     def index_text(self) -> Indexing:

@@ -22,7 +22,7 @@ from timelog.index import Index, Place
 from timelog.journal import Bad, Block, Commit, read
 from timelog.lock import Mark, State, StoreLock
 from timelog.names import Layout
-from timelog.rotate import begin_journal, sweep_temporary, write_anew, write_checkpoint
+from timelog.rotate import begin_journal, sweep_temporary, write_checkpoint
 from timelog.storage import UNKNOWN_BOOT, Storage, read_at, read_file, reading
 
 _CHUNK = 1 << 20
@@ -124,7 +124,7 @@ class Repairer:
         else:
             return
         try:
-            write_anew(self._layout, self._storage, path, length)
+            self._copy(self._layout.root / path, 0, length, self._layout.root / path)
         except FileNotFoundError:
             # Reported by whoever looks for what was in it.
             return
@@ -197,6 +197,7 @@ class Repairer:
         return True
 
     def _copy(self, file: Path, start: int, end: int, target: Path) -> None:
+        """Put a synced copy of some of a file's bytes in the place of ``target``."""
         storage = self._storage
         temporary = self._layout.temporary / target.name
         storage.unlink(temporary)

@@ -15,12 +15,11 @@ from timelog.damage import Damage
 from timelog.index import Index, Place
 from timelog.journal import Begin, Commit, pack
 from timelog.names import Layout
-from timelog.storage import Storage, read_at, reading
+from timelog.storage import Storage
 
 # Either is reason enough for a checkpoint.
 MOST_COMMITS = 4096
 MOST_JOURNAL = 1024 * 1024
-_CHUNK = 1 << 20
 
 
 def is_due(index: Index) -> bool:
@@ -124,23 +123,6 @@ def sync_files(layout: Layout, storage: Storage, index: Index) -> None:
     for directory in sorted(directories, reverse=True):
         storage.sync_directory(directory)
     index.unsynced.clear()
-
-
-def write_anew(layout: Layout, storage: Storage, path: str, length: int) -> None:
-    """Put a synced copy of a file's first ``length`` bytes in its place, under the same name."""
-    file = layout.root / path
-    temporary = layout.temporary / file.name
-    storage.unlink(temporary)
-    out = storage.create(temporary)
-    try:
-        with reading(file) as fd:
-            for at in range(0, length, _CHUNK):
-                storage.write(out, read_at(fd, at, min(_CHUNK, length - at)))
-        storage.sync(out)
-    finally:
-        os.close(out)
-    storage.rename(temporary, file)
-    storage.sync_directory(file.parent)
 
 
 def _sync_file(storage: Storage, path: Path) -> None:

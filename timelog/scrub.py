@@ -18,7 +18,7 @@ import msgspec
 from timelog import names
 from timelog.checksum import crc32
 from timelog.damage import Damage
-from timelog.errors import DamagedError
+from timelog.errors import TRANSIENT, DamagedError
 from timelog.index import MOST_DAMAGE, Index, lies_in
 from timelog.journal import Block
 from timelog.lock import FileLock
@@ -120,7 +120,7 @@ class Scrubber:
         for day in days[first:] + days[:first]:
             try:
                 segments = self._index.blocks(day, None, None, self._index.position)
-            except DamagedError as error:
+            except (DamagedError, OSError) as error:
                 name = f"{names.CONTROL}/{names.INDEX} ({names.partition(day)})"
                 self._index.found_damage(Damage(name, 0, 0, str(error)))
                 continue
@@ -135,6 +135,10 @@ class Scrubber:
         try:
             data = read_device(self._layout.segment(block.path), block.offset, block.length)
         except OSError as error:
+            if error.errno in TRANSIENT:
+                # It says nothing of the block, and what was not checked must not pass for it.
+                self._pass = None
+                raise
             reason = f"cannot be read: {error.strerror or error}"
         else:
             if len(data) != block.length:

@@ -129,8 +129,9 @@ class _Verifier:
         except FileNotFoundError:
             # A checkpoint has just removed it: the root knows all that was in it.
             return
+        known = {damage.offset for damage in self._damage if damage.file == file}
         for item in read(data, 0):
-            if isinstance(item, Bad):
+            if isinstance(item, Bad) and item.start not in known:
                 reason = "not a record of the journal"
                 self._damage.append(Damage(file, item.start, item.end - item.start, reason))
 
