@@ -16,7 +16,6 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from timelog import names
-from timelog.checksum import crc32
 from timelog.damage import Damage
 from timelog.errors import DamagedError, missing_extra
 from timelog.grams import FilterMaker
@@ -226,8 +225,8 @@ class TextIndexer:
         with reading(self._layout.segment(path)) as fd:
             for block in blocks:
                 data = read_at(fd, block.offset, block.length)
-                if len(data) != block.length or crc32(data, block.seed) != block.crc:
-                    raise DamagedError("the crc does not hold")
+                if problem := block.problem(data):
+                    raise DamagedError(problem)
                 yield block, data
 
     def _sweep(self, days: Iterable[int]) -> None:

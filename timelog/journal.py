@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from timelog.checksum import crc32
 from timelog.errors import VersionError
 
 MARK = b"tlJ1"
@@ -52,6 +53,12 @@ class Block(msgspec.Struct, gc=False, frozen=True, array_like=True):
     def end(self) -> int:
         """The offset behind the block's last byte."""
         return self.offset + self.length
+
+    def problem(self, data: bytes | memoryview) -> str:
+        """Why ``data`` is not what was written as this block; ``""`` where it is."""
+        if len(data) != self.length:
+            return "the file is too short"
+        return "" if crc32(data, self.seed) == self.crc else "the crc does not hold"
 
 
 class Commit(msgspec.Struct, gc=False, frozen=True, tag_field="kind", tag="commit"):

@@ -126,7 +126,7 @@ class BlockReader:
         view = memoryview(data)
         base = blocks[0].offset
         checked = [
-            _holds(block, view[block.offset - base : block.end - base])
+            not block.problem(view[block.offset - base : block.end - base])
             if self._is_usual or _key(block) not in self._intact
             else None
             for block in blocks
@@ -189,10 +189,8 @@ class BlockReader:
                     yield Raw(block, b"", 0, b"", [], "")
                     continue
             piece = view[start:end]
-            if not (_holds(block, piece) if checked is None else checked):
-                is_short = len(piece) < block.length
-                problem = "the file is too short" if is_short else "the crc does not hold"
-                yield Raw(block, data, start, piece, None, problem)
+            if not (checked if checked is not None else not block.problem(piece)):
+                yield Raw(block, data, start, piece, None, block.problem(piece))
                 continue
             self._keep(block)
             if chosen is None:
@@ -253,10 +251,6 @@ def _lines(fd: int, block: Block, held: Held) -> bytes | None:
 
 def _has(line: bytes, clause: tuple[Text, ...]) -> bool:
     return any(text.raw in (fold(line) if text.folded else line) for text in clause)
-
-
-def _holds(block: Block, data: bytes | memoryview) -> bool:
-    return len(data) == block.length and crc32(data, block.seed) == block.crc
 
 
 def forget_intact(intact: set[int], block: Block) -> None:

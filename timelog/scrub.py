@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from timelog import names
-from timelog.checksum import crc32
 from timelog.damage import Damage
 from timelog.errors import TRANSIENT, DamagedError
 from timelog.index import MOST_DAMAGE, Index, lies_in
@@ -131,7 +130,6 @@ class Scrubber:
         """Read a block; ``found`` is the damage that is known, by whomever."""
         for damage in [damage for damage in found if lies_in(damage, block)]:
             del found[damage]
-        reason = ""
         try:
             data = read_device(self._layout.segment(block.path), block.offset, block.length)
         except OSError as error:
@@ -141,10 +139,7 @@ class Scrubber:
                 raise
             reason = f"cannot be read: {error.strerror or error}"
         else:
-            if len(data) != block.length:
-                reason = "the file is too short"
-            elif crc32(data, block.seed) != block.crc:
-                reason = "the crc does not hold"
+            reason = block.problem(data)
         if reason:
             forget_intact(self._index.intact, block)
             damage = Damage(block.path, block.offset, block.length, reason)

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from timelog import names
-from timelog.checksum import crc32
 from timelog.codec import DecodeError, decode_lines
 from timelog.damage import Damage
 from timelog.errors import DamagedError
@@ -154,10 +153,8 @@ class _Verifier:
         self._blocks += 1
         self._events += block.count
         self._bytes += block.length
-        if len(data) != block.length:
-            self._bad(block, "the file is too short")
-        elif crc32(data, block.seed) != block.crc:
-            self._bad(block, "the crc does not hold")
+        if problem := block.problem(data):
+            self._bad(block, problem)
         elif self._deep:
             for problem in _deep_problems(block, data):
                 self._bad(block, problem)
