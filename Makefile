@@ -4,16 +4,22 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test faults faults-full lint bench clean
 
 help:  ## say what there is
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
 
 demo: $(VENV)/.demo  ## install, then write and search a log in front of you
 	@$(BIN)/timelog demo
 
 test: $(VENV)/.test  ## run the tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --ignore tests/faults
+
+faults: $(VENV)/.test  ## cut the power, kill processes, fail disk calls; all that this machine can
+	@$(BIN)/python -m pytest tests/faults -n auto
+
+faults-full: $(VENV)/.test  ## the same ten times as often (hours)
+	@TIMELOG_FAULTS=full $(BIN)/python -m pytest tests/faults -n auto
 
 lint: $(VENV)/.dev  ## ruff and strict mypy
 	$(BIN)/ruff check .

@@ -23,8 +23,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.faults.workloads import Stage
 from tests.rig import Killed
-from timelog.storage import Storage
 
 MODELS = ("ordered", "ext4", "posix")
 # Path below the base to bytes, or to None for a directory.
@@ -51,7 +51,7 @@ class Op(NamedTuple):
         return f"{self.kind} {self.path}{' to ' + self.target if self.target else ''}{size}"
 
 
-class ModelStorage(Storage):
+class ModelStorage(Stage):
     """Notes every change below ``base``; a clock that is the same at every run.
 
     ``tree``: what stands below ``base`` at the beginning, all of it durable.
@@ -70,15 +70,15 @@ class ModelStorage(Storage):
         self._open: dict[int, tuple[int, str]] = {}
 
     def arm(self, kind: str, where: str, fault: str) -> None:
-        """Let the next ``kind`` on a path with ``where`` in it be "torn", "killed" or "EIO"."""
+        """As `Stage.arm`."""
         self._fault = (kind, where, fault)
 
     def revive(self) -> None:
-        """Another process goes on after one that was killed."""
+        """As `Stage.revive`."""
         self._dead = False
 
     def mark(self, begun: int, acknowledged: int) -> None:
-        """Note how far the workload is."""
+        """As `Stage.mark`, in the trace."""
         self.ops.append(Op("mark", begun=begun, acknowledged=acknowledged))
 
     # -- clocks ---------------------------------------------------------------------------

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-lines: list[str] = []
+_lines: list[str] = []
 
 
 def record(line: str) -> None:
     """Have ``line`` printed in the summary."""
-    lines.append(line)
+    _lines.append(line)
+
+
+def take() -> list[str]:
+    """The lines that were recorded since the last call."""
+    lines = _lines.copy()
+    _lines.clear()
+    return lines

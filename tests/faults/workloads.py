@@ -10,17 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
 import pytest
 
 import timelog
-from tests.faults.model import ModelStorage
 from tests.faults.oracle import NEEDLE, Group
 from tests.rig import Killed, abandon
 from timelog import flush, indexer, rotate
 from timelog.event import Event
+from timelog.storage import Storage
 
 # The clock of `ModelStorage` begins 20 seconds after this full minute.
 T = 1_699_999_980
@@ -28,20 +29,47 @@ MINUTE = 60
 DAY = 86_400
 
 
+class Stage(Storage):
+    """What a run happens on: a storage with a clock of its own, which is told how far the run is.
+
+    ``base``: the directory in which the log ``log`` is made; ``now``: nanoseconds since 1970.
+    """
+
+    base: Path
+    now: int
+
+    def mark(self, begun: int, acknowledged: int) -> None:
+        """Note how many flushes have begun, and how many were acknowledged as durable."""
+        raise NotImplementedError
+
+    def arm(self, kind: str, where: str, fault: str) -> None:
+        """Let the next ``kind`` on a path with ``where`` in it be "torn", "killed" or "EIO"."""
+        raise NotImplementedError
+
+    def revive(self) -> None:
+        """Another process goes on after one that was killed."""
+        raise NotImplementedError
+
+
 class Workload(NamedTuple):
-    """A way to use a log, and what to set in the package meanwhile."""
+    """A way to use a log, and what to set in the package meanwhile.
+
+    ``off``: with ``sync="off"``; ``text``: searches by text; ``faulty``: has faults of its own,
+    for which its stage must have `Stage.arm`.
+    """
 
     name: str
     run: Callable[[Run], None]
     off: bool
     text: bool
+    faulty: bool
     settings: tuple[tuple[object, str, object], ...]
 
 
 class Run:
     """One run of a workload over ``storage``: what was issued, begun and acknowledged."""
 
-    def __init__(self, storage: ModelStorage, sync: str) -> None:
+    def __init__(self, storage: Stage, sync: str) -> None:
         self.storage = storage
         self.path = storage.base / "log"
         self.groups: list[Group] = []
@@ -180,14 +208,18 @@ registry: dict[str, Workload] = {}
 
 
 def workload(
-    *, off: bool = False, text: bool = False, settings: Mapping[tuple[Any, str], object] = {}
+    *,
+    off: bool = False,
+    text: bool = False,
+    faulty: bool = False,
+    settings: Mapping[tuple[Any, str], object] = {},
 ) -> Callable[[Callable[[Run], None]], Callable[[Run], None]]:
-    """Put a function into the registry. ``off``: with ``sync="off"``; ``text``: search by text."""
+    """Put a function into the registry; the arguments are those of `Workload`."""
 
     def add(function: Callable[[Run], None]) -> Callable[[Run], None]:
         name = function.__name__.strip("_")
         values = tuple((where, what, value) for (where, what), value in settings.items())
-        registry[name] = Workload(name, function, off, text, values)
+        registry[name] = Workload(name, function, off, text, faulty, values)
         return function
 
     return add
@@ -319,7 +351,7 @@ def reopened(run: Run) -> None:
         run.close(log)
 
 
-@workload()
+@workload(faulty=True)
 def repaired(run: Run) -> None:
     """Processes die in a torn write, and the next one repairs."""
     log = run.open()
@@ -341,7 +373,7 @@ def repaired(run: Run) -> None:
     run.close(log)
 
 
-@workload(off=True)
+@workload(off=True, faulty=True)
 def unsynced_repaired(run: Run) -> None:
     """``sync="off"``: the repair comes while earlier commits are not on the disk yet."""
     log = run.open()
@@ -364,7 +396,7 @@ def unsynced_repaired(run: Run) -> None:
     run.close(log)
 
 
-@workload()
+@workload(faulty=True)
 def failed_syncs(run: Run) -> None:
     """An fsync fails, of a segment and of the journal; the next attempt works."""
     log = run.open()
@@ -379,7 +411,7 @@ def failed_syncs(run: Run) -> None:
     run.close(log)
 
 
-@workload(off=True)
+@workload(off=True, faulty=True)
 def unsynced_failed_syncs(run: Run) -> None:
     """An fsync of what was committed before fails; the next attempt works."""
     log = run.open()
