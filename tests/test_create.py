@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,7 @@ def position(layout: Layout) -> int:
 
 def test_a_new_log_has_an_id_of_its_own(layout: Layout, tmp_path: Path) -> None:
     id = create(layout)
-    assert log_id(layout) == id
+    assert log_id(layout, STORAGE) == id
     assert position(layout) == 0
     assert create(Layout(tmp_path / "other")) != id
 
@@ -76,7 +77,7 @@ def test_making_a_log_again_changes_nothing(layout: Layout) -> None:
 
 def test_parents_are_made(tmp_path: Path) -> None:
     layout = Layout(tmp_path / "a" / "b" / "log")
-    assert create(layout) == log_id(layout)
+    assert create(layout) == log_id(layout, STORAGE)
 
 
 class Recorder(FaultyStorage):
@@ -122,7 +123,7 @@ def test_what_a_first_try_made_but_did_not_sync_the_next_one_syncs(
 
 def test_an_empty_directory_becomes_a_log(layout: Layout) -> None:
     layout.root.mkdir()
-    assert log_id(layout) is None
+    assert log_id(layout, STORAGE) is None
     create(layout)
 
 
@@ -136,7 +137,7 @@ def test_a_directory_with_anything_else_is_refused_and_named(layout: Layout, nam
 
 def test_a_file_is_refused(layout: Layout) -> None:
     layout.root.write_bytes(b"text")
-    for call in (log_id, create):
+    for call in (partial(log_id, storage=STORAGE), create):
         with pytest.raises(NotALogError, match="is a file"):
             call(layout)
     below = Layout(layout.root / "below")
@@ -149,7 +150,7 @@ def test_text_without_its_control_directory_is_not_taken_over(layout: Layout) ->
     create(layout)
     (layout.root / "2026-11-21").mkdir()
     shutil.rmtree(layout.control)
-    assert log_id(layout) is None
+    assert log_id(layout, STORAGE) is None
     with pytest.raises(NotALogError, match="2026-11-21"):
         create(layout)
 
@@ -173,7 +174,7 @@ def test_a_control_directory_with_an_index_but_no_format_is_damaged(layout: Layo
 def test_a_newer_format_is_refused(layout: Layout, text: str) -> None:
     create(layout)
     layout.format.write_text(text)
-    for call in (log_id, create):
+    for call in (partial(log_id, storage=STORAGE), create):
         with pytest.raises(VersionError, match="newer release"):
             call(layout)
 
@@ -185,7 +186,7 @@ def test_a_damaged_format_is_named(layout: Layout, data: bytes) -> None:
     create(layout)
     layout.format.write_bytes(data)
     with pytest.raises(DamagedError, match="format is damaged"):
-        log_id(layout)
+        log_id(layout, STORAGE)
 
 
 def test_a_link_in_the_place_of_the_format_is_not_followed(layout: Layout, tmp_path: Path) -> None:
@@ -193,7 +194,7 @@ def test_a_link_in_the_place_of_the_format_is_not_followed(layout: Layout, tmp_p
     layout.format.rename(tmp_path / "elsewhere")
     layout.format.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError):
-        log_id(layout)
+        log_id(layout, STORAGE)
 
 
 @pytest.mark.parametrize("fault", ["kill", "torn"])
@@ -212,7 +213,7 @@ def test_a_kill_at_any_step_leaves_a_directory_in_which_the_next_try_succeeds(
         if not storage.happened():
             break
         id = create(layout)
-        assert log_id(layout) == id
+        assert log_id(layout, STORAGE) == id
         assert position(layout) == 0
     assert at > 10
 
@@ -226,7 +227,7 @@ def test_a_disk_that_refuses_is_a_timelog_error_and_the_next_try_succeeds(
         with pytest.raises(Exception) as caught:
             create(layout, FaultyStorage(at, number))
         assert type(caught.value).__module__ == "timelog.errors", (at, caught.value)
-        assert log_id(layout) in (None, create(layout))
+        assert log_id(layout, STORAGE) in (None, create(layout))
 
 
 def test_threads_that_make_the_same_log_get_one(layout: Layout) -> None:
@@ -237,7 +238,7 @@ def test_threads_that_make_the_same_log_get_one(layout: Layout) -> None:
     for thread in threads:
         thread.join()
     assert len(ids) == 8
-    assert set(ids) == {log_id(layout)}
+    assert set(ids) == {log_id(layout, STORAGE)}
 
 
 def test_processes_that_make_the_same_log_get_one(layout: Layout) -> None:
@@ -245,4 +246,4 @@ def test_processes_that_make_the_same_log_get_one(layout: Layout) -> None:
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     ids = {process.communicate()[0].strip() for process in processes}
     assert [process.returncode for process in processes] == [0, 0, 0]
-    assert ids == {log_id(layout)}
+    assert ids == {log_id(layout, STORAGE)}

@@ -1,4 +1,4 @@
-"""The order of the modules, and the one place that changes the disk and reads the clocks."""
+"""The order of the modules, and the one place that touches the disk and reads the clocks."""
 
 from __future__ import annotations
 
@@ -19,14 +19,19 @@ CLI = sorted((PACKAGE / "cli").glob("*.py"))
 
 OS_CALLS = re.compile(
     r"os\.(p?writev?|rename|renames|replace|unlink|remove|removedirs|rmdir|fsync|fdatasync|mkdir"
-    r"|makedirs|mkfifo|f?truncate|link|symlink|chmod|chown|utime|open|sendfile|copy_file_range)"
+    r"|makedirs|mkfifo|f?truncate|link|symlink|chmod|chown|utime|open|sendfile|copy_file_range"
+    r"|preadv?|listdir|scandir|walk|[lf]?stat|access)|os\.path\.(exists|is\w+|getsize)"
 )
 CLOCKS = re.compile(
     r"time\.(time|time_ns|monotonic|monotonic_ns|localtime|gmtime|sleep)"
     r"|datetime\.(now|utcnow|today)|date\.today"
 )
 MODULES_THAT_WRITE = {"shutil", "tempfile", "fcntl"}
-PATH_METHODS = {"mkdir", "touch", "write_text", "write_bytes", "symlink_to", "hardlink_to", "rmdir"}
+PATH_METHODS = {
+    *("mkdir", "touch", "write_text", "write_bytes", "symlink_to", "hardlink_to", "rmdir"),
+    *("read_text", "read_bytes", "exists", "is_dir", "is_file", "is_symlink", "stat", "lstat"),
+    *("iterdir", "glob", "rglob", "resolve"),
+}
 
 
 def reading_order() -> list[str]:
@@ -70,7 +75,7 @@ def is_forbidden(name: str) -> bool:
 
 
 def changes(path: Path) -> Iterator[str]:
-    """Every use of a call that changes the disk or reads a clock."""
+    """Every use of a call that touches the disk or reads a clock."""
     for node in ast.walk(ast.parse(path.read_text())):
         where = f"{path.name}:{getattr(node, 'lineno', 0)}"
         if isinstance(node, ast.Attribute):
@@ -90,7 +95,11 @@ def changes(path: Path) -> Iterator[str]:
         elif isinstance(node, ast.Call):
             if dotted(node.func) in ("open", "io.open", "os.fdopen"):
                 yield f"{where}: open"
-            if isinstance(node.func, ast.Attribute) and node.func.attr in PATH_METHODS:
+            if (
+                isinstance(node.func, ast.Attribute)
+                and node.func.attr in PATH_METHODS
+                and not dotted(node.func.value).endswith("storage")
+            ):
                 yield f"{where}: .{node.func.attr}()"
 
 
@@ -125,7 +134,7 @@ def test_the_main_module_only_starts_the_command_line() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(MODULES) - {"storage"}))
-def test_only_storage_changes_the_disk_and_reads_the_clocks(name: str) -> None:
+def test_only_storage_touches_the_disk_and_reads_the_clocks(name: str) -> None:
     assert list(changes(MODULES[name])) == []
 
 

@@ -110,7 +110,7 @@ def segments(path: Path) -> dict[str, int]:
 
 def covered(path: Path) -> list[str]:
     """The paths that the files of the text index name, each as often as it is named."""
-    return sorted(name for file in text_files(path) for name in TextFile(file).segments)
+    return sorted(name for file in text_files(path) for name in TextFile(file, Storage()).segments)
 
 
 def temporary(path: Path) -> list[str]:
@@ -235,7 +235,7 @@ def test_one_file_covers_so_much_and_no_more(
     (size,) = set(segments(log.path).values())
     monkeypatch.setattr(indexer, "_MOST_TEXT", 2 * size + 1)
     assert log.index_text()[:2] == (3, 6)
-    assert [len(TextFile(file).segments) for file in text_files(log.path)] == [2, 2, 2]
+    assert [len(TextFile(file, Storage()).segments) for file in text_files(log.path)] == [2, 2, 2]
     assert len(covered(log.path)) == len(set(covered(log.path)))
     shutil.rmtree(log.path / ".timelog" / "index")
     (log.path / ".timelog" / "index").mkdir()
@@ -348,7 +348,7 @@ def test_blocks_that_fit_badly_take_no_more(ram: Path) -> None:
         assert built.segments == 49
         assert built.written <= built.text / 20
         (file,) = text_files(log.path)
-        assert {each.stretches for each in TextFile(file).segments.values()} == {
+        assert {each.stretches for each in TextFile(file, Storage()).segments.values()} == {
             (number,) for number in range(49)
         }
 
@@ -364,7 +364,7 @@ def test_blocks_are_put_together_to_stretches(
     monkeypatch.setattr(indexer, "STRETCH", 5 * size)
     log.index_text()
     (file,) = text_files(log.path)
-    stretches = [each.stretches for each in TextFile(file).segments.values()]
+    stretches = [each.stretches for each in TextFile(file, Storage()).segments.values()]
     assert stretches == [(0, 0, 0, 0, 0, 1), (1, 1, 1, 1, 2, 2)]
 
 
@@ -711,7 +711,7 @@ def covered_again(path: Path) -> list[str]:
     found = []
     with timelog.open(path, mode="r") as log:
         index = log._store.index
-        texts = TextIndex(Layout(path))
+        texts = TextIndex(Layout(path), Storage())
         for day in index.between(None, None):
             known = index.blocks(day, None, None, index.position)
             for file in texts.files(day):

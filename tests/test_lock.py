@@ -179,27 +179,27 @@ def test_a_new_file_is_of_no_boot_and_unmarked(path: Path) -> None:
     one = lock(path)
     with one.held():
         assert one.read() == State(boot="")
-    assert read_mark(path, "boot") is None
+    assert read_mark(Storage(), path, "boot") is None
 
 
 def test_a_reader_sees_the_mark_of_this_boot(path: Path) -> None:
     write(path, State("boot", MARK))
-    assert read_mark(path, "boot") == MARK
+    assert read_mark(Storage(), path, "boot") == MARK
     write(path, State("boot"))
-    assert read_mark(path, "boot") is None
+    assert read_mark(Storage(), path, "boot") is None
 
 
 def test_a_reader_ignores_the_mark_of_another_boot(path: Path) -> None:
     write(path, State("boot", MARK))
-    assert read_mark(path, "another") is None
+    assert read_mark(Storage(), path, "another") is None
 
 
 def test_a_reader_needs_no_file_and_no_lock(path: Path) -> None:
-    assert read_mark(path, "boot") is None
+    assert read_mark(Storage(), path, "boot") is None
     assert not path.exists()
     write(path, State("boot", MARK))
     with lock(path).held():
-        assert read_mark(path, "boot") == MARK
+        assert read_mark(Storage(), path, "boot") == MARK
 
 
 GARBAGE = [
@@ -222,7 +222,7 @@ def test_garbage_is_no_state_and_no_mark(path: Path, data: bytes) -> None:
     one = lock(path)
     with one.held():
         assert one.read() is None
-    assert read_mark(path, "boot") is None
+    assert read_mark(Storage(), path, "boot") is None
 
 
 def test_every_truncation_and_flipped_bit_gives_no_state(path: Path) -> None:
@@ -244,4 +244,4 @@ def test_garbage_can_be_written_over(path: Path) -> None:
     for data in GARBAGE:
         path.write_bytes(data)
         write(path, State("boot", MARK))
-        assert read_mark(path, "boot") == MARK
+        assert read_mark(Storage(), path, "boot") == MARK

@@ -21,6 +21,7 @@ from timelog.names import Layout, SegmentName
 from timelog.reader import BlockReader, Raw, Stretch, stretches
 from timelog.required import Text
 from timelog.span import Span
+from timelog.storage import Storage
 
 SEED = 20261126
 PATH = SegmentName(Span.minute(0), 1).path
@@ -52,7 +53,9 @@ class File:
 
     def reader(self, *clauses: tuple[Text, ...]) -> BlockReader:
         """A reader of lines that meet ``clauses``, all lines where there are none."""
-        return BlockReader(self.layout, self.intact, TextFinder(clauses) if clauses else None)
+        return BlockReader(
+            self.layout, Storage(), self.intact, TextFinder(clauses) if clauses else None
+        )
 
     def read(self, *clauses: tuple[Text, ...]) -> list[Raw]:
         """All blocks, read at once."""

@@ -14,7 +14,7 @@ import timelog
 from timelog import scrub, segment, storage
 from timelog.lock import FileLock
 from timelog.scrub import Scrubber
-from timelog.storage import Storage, read_device
+from timelog.storage import Storage
 
 Open = Callable[..., timelog.EventLog]
 T = 1_700_000_000
@@ -148,7 +148,7 @@ def test_what_could_not_be_checked_does_not_pass_for_it(
 
     scrubbing = scrubber(log, 1)
     with monkeypatch.context() as patch:
-        patch.setattr(scrub, "read_device", fails)
+        patch.setattr(Storage, "read_device", fails)
         for _ in range(3):
             with pytest.raises(OSError, match="Too many"):
                 scrubbing.step()
@@ -207,7 +207,7 @@ def test_reading_past_the_page_cache_gives_the_bytes(
     path = tmp_path / "file"
     data = bytes(range(256)) * 50
     path.write_bytes(data)
-    assert read_device(path, offset, length) == data[offset : offset + length]
+    assert Storage().read_device(path, offset, length) == data[offset : offset + length]
 
 
 def test_where_the_page_cache_cannot_be_passed_it_is_read(
@@ -219,4 +219,4 @@ def test_where_the_page_cache_cannot_be_passed_it_is_read(
     path = tmp_path / "file"
     path.write_bytes(b"abcdef")
     monkeypatch.setattr(storage.os, "preadv", refuse)
-    assert read_device(path, 2, 3) == b"cde"
+    assert Storage().read_device(path, 2, 3) == b"cde"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from timelog.storage import UNKNOWN_BOOT, Storage, open_read, read_at, read_file, reading
+from timelog.storage import UNKNOWN_BOOT, Storage
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ def test_links_are_never_followed(storage: Storage, tmp_path: Path) -> None:
         lambda: storage.open_append(link),
         lambda: storage.open_lock(link),
         lambda: storage.truncate(link, 0),
-        lambda: open_read(link),
+        lambda: storage.open_read(link),
     ):
         with pytest.raises(OSError) as caught:
             call()
@@ -183,7 +183,7 @@ def test_what_is_no_plain_file_is_refused_without_waiting(storage: Storage, tmp_
     directory.mkdir()
     before = len(os.listdir("/proc/self/fd"))
     for path in (fifo, directory):
-        for call in (open_read, storage.open_append, storage.open_lock):
+        for call in (storage.open_read, storage.open_append, storage.open_lock):
             with pytest.raises(OSError):
                 call(path)
     assert len(os.listdir("/proc/self/fd")) == before
@@ -191,7 +191,7 @@ def test_what_is_no_plain_file_is_refused_without_waiting(storage: Storage, tmp_
 
 def test_descriptors_are_not_inherited(storage: Storage, tmp_path: Path) -> None:
     path = tmp_path / "file"
-    for fd in (storage.create(path), storage.open_append(path), open_read(path)):
+    for fd in (storage.create(path), storage.open_append(path), storage.open_read(path)):
         assert not os.get_inheritable(fd)
         os.close(fd)
 
@@ -199,26 +199,26 @@ def test_descriptors_are_not_inherited(storage: Storage, tmp_path: Path) -> None
 # -- reading ------------------------------------------------------------------------------
 
 
-def test_read_at_returns_less_only_at_the_end(tmp_path: Path) -> None:
+def test_read_at_returns_less_only_at_the_end(storage: Storage, tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"0123456789")
-    with reading(path) as fd:
-        assert read_at(fd, 0, 10) == b"0123456789"
-        assert read_at(fd, 3, 4) == b"3456"
-        assert read_at(fd, 8, 4) == b"89"
-        assert read_at(fd, 10, 4) == b""
-        assert read_at(fd, 99, 4) == b""
-        assert read_at(fd, 3, 0) == b""
+    with storage.reading(path) as fd:
+        assert storage.read_at(fd, 0, 10) == b"0123456789"
+        assert storage.read_at(fd, 3, 4) == b"3456"
+        assert storage.read_at(fd, 8, 4) == b"89"
+        assert storage.read_at(fd, 10, 4) == b""
+        assert storage.read_at(fd, 99, 4) == b""
+        assert storage.read_at(fd, 3, 0) == b""
 
 
-def test_read_file_returns_all_and_closes(tmp_path: Path) -> None:
+def test_read_file_returns_all_and_closes(storage: Storage, tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"\0" * 100_000)
     before = len(os.listdir("/proc/self/fd"))
-    assert read_file(path) == b"\0" * 100_000
+    assert storage.read_file(path) == b"\0" * 100_000
     assert len(os.listdir("/proc/self/fd")) == before
     with pytest.raises(FileNotFoundError):
-        read_file(tmp_path / "other")
+        storage.read_file(tmp_path / "other")
 
 
 # -- lock and clocks ----------------------------------------------------------------------

@@ -14,6 +14,7 @@ from timelog import indexer, merge, scan, segment, taglines
 from timelog.checksum import crc32
 from timelog.codec import Line, encode_lines
 from timelog.journal import Block
+from timelog.storage import Storage
 from timelog.taglines import Held, TableMaker, decode_table
 from timelog.textindex import TextFile, TextIndex
 from timelog.timestamp import DAY, SECOND, to_text
@@ -205,7 +206,7 @@ def test_searches_find_the_same_with_tables_as_without(
 ) -> None:
     log, tags = indexed
     (file,) = (log.path / ".timelog" / "index").glob("*.text")
-    assert TextFile(file).rarest(tags)
+    assert TextFile(file, Storage()).rarest(tags)
     some = 0
     for asked in searches(Random(SEED), tags):
         results = log.search(**asked)  # type: ignore[arg-type]
@@ -291,7 +292,7 @@ def test_a_damaged_table_is_not_used(indexed: tuple[timelog.EventLog, list[str]]
     whole = log.search(tags=["é"]).to_list()
     (path,) = (log.path / ".timelog" / "index").glob("*.text")
     data = bytearray(path.read_bytes())
-    table = sum(length for _, length, _ in TextFile(path).tables.values())
+    table = sum(length for _, length, _ in TextFile(path, Storage()).tables.values())
     unaided = log.search(tags=["é"]).using({"blocks"}).explain().read.events
     used = 0
     for at in range(len(data) - table, len(data)):
@@ -310,13 +311,13 @@ def test_checking_reads_the_tables(
 ) -> None:
     log, _ = indexed
     (path,) = (log.path / ".timelog" / "index").glob("*.text")
-    (day,) = TextIndex(log._store.layout).days()
-    texts = TextIndex(log._store.layout)
+    (day,) = TextIndex(log._store.layout, log._store.storage).days()
+    texts = TextIndex(log._store.layout, log._store.storage)
     texts.check(day)
     assert len(texts.files(day)) == 1
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
-    texts = TextIndex(log._store.layout)
+    texts = TextIndex(log._store.layout, log._store.storage)
     texts.check(day)
     assert texts.files(day) == [] and "damaged" in caplog.text

@@ -121,7 +121,7 @@ def naive_holders(need: Need, width: int, rows: bytes) -> int:
 def test_a_file_is_read_back(tmp_path: Path, width: int) -> None:
     random = Random(width)
     rows = dense(random, width)
-    file = TextFile(write(tmp_path / "file", width, rows))
+    file = TextFile(write(tmp_path / "file", width, rows), Storage())
     assert (file.day, file.bytes) == (START, 209)
     assert file.segments == {covered.path: covered for covered in COVERED}
     for _ in range(100):
@@ -140,11 +140,13 @@ def test_a_file_has_little_besides_its_rows(tmp_path: Path) -> None:
     "need", [NOTHING, Text(b""), Text(b"abc"), AllOf((Text(b"a"), Text(b"b")))]
 )
 def test_what_says_nothing_rules_nothing_out(tmp_path: Path, need: Need) -> None:
-    assert TextFile(write(tmp_path / "file", 2, bytes(BITS * 2))).holders(need) == 2**16 - 1
+    assert (
+        TextFile(write(tmp_path / "file", 2, bytes(BITS * 2)), Storage()).holders(need) == 2**16 - 1
+    )
 
 
 def test_of_no_alternatives_nobody_has_one(tmp_path: Path) -> None:
-    file = TextFile(write(tmp_path / "file", 1, b"\xff" * BITS))
+    file = TextFile(write(tmp_path / "file", 1, b"\xff" * BITS), Storage())
     assert file.holders(AnyOf(())) == 0
     assert file.holders(AnyOf((Text(b"abc"), Text(b"defg")))) == 255
 
@@ -152,7 +154,7 @@ def test_of_no_alternatives_nobody_has_one(tmp_path: Path) -> None:
 def answers(path: Path, needs: Sequence[Need]) -> list[int] | None:
     """What a file says, None where it is refused; any other error comes through."""
     try:
-        file = TextFile(path)
+        file = TextFile(path, Storage())
         return [file.holders(need) for need in needs]
     except DamagedError:
         return None
@@ -232,7 +234,7 @@ def test_a_file_of_another_release_is_refused(tmp_path: Path, changed: dict[str,
     path = write(tmp_path / "file", 1, bytes(BITS))
     rewrite_header(path, **changed)
     with pytest.raises(DamagedError, match="another release"):
-        TextFile(path)
+        TextFile(path, Storage())
 
 
 def rewrite_header(path: Path, **changed: int) -> None:
@@ -255,7 +257,7 @@ def test_another_header_is_refused(tmp_path: Path, payload: bytes) -> None:
     crc = zlib.crc32(payload)
     path.write_bytes(textindex._HEADER.pack(textindex.MARK, len(payload), crc) + payload)
     with pytest.raises(DamagedError, match="another release"):
-        TextFile(path)
+        TextFile(path, Storage())
 
 
 # -- what is still as it was --------------------------------------------------------------
@@ -861,7 +863,7 @@ def test_a_file_that_goes_after_it_was_listed_is_as_if_it_never_was(
     copy: Path, is_read: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     (file,) = text_files(copy)
-    texts = TextIndex(Layout(copy))
+    texts = TextIndex(Layout(copy), Storage())
     assert texts.names(START) == (file.name,)
     path = f"{names.partition(START)}/20241004T0000Z-20241004T0001Z.jsonl"
     if is_read:
@@ -879,7 +881,7 @@ def test_a_file_that_goes_after_it_was_listed_is_as_if_it_never_was(
 
 def test_files_are_found_again_when_they_change(copy: Path) -> None:
     (file,) = text_files(copy)
-    texts = TextIndex(Layout(copy))
+    texts = TextIndex(Layout(copy), Storage())
     data = file.read_bytes()
     file.unlink()
     assert texts.days() == [] and texts.names(START) == () and texts.files(START) == []
@@ -898,7 +900,7 @@ def test_more_files_than_are_kept_in_memory_are_used(
     (file,) = text_files(copy)
     for number in range(5):
         shutil.copy(file, file.with_name(names.text_index(START, f"{number:012x}")))
-    texts = TextIndex(Layout(copy))
+    texts = TextIndex(Layout(copy), Storage())
     for _ in range(3):
         assert len(texts.files(START)) == 6
         assert len(texts._files) <= 2
@@ -1037,7 +1039,7 @@ def test_no_block_that_holds_a_text_is_ruled_out(world: World) -> None:
     """Asked directly, for texts from anywhere in the lines behind their ids."""
     random = Random(SEED)
     store = world.log._store
-    texts = TextIndex(store.layout)
+    texts = TextIndex(store.layout, store.storage)
     skipped = 0
     for day in store.index.between(None, None):
         segments = store.index.blocks(day, None, None, store.index.position)

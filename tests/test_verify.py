@@ -49,7 +49,7 @@ def fresh(log: timelog.EventLog, *, deep: bool = False) -> Verification:
     layout = Layout(log.path)
     index = Index(layout, Storage(), "", lambda batch: None)
     index.refresh()
-    return verify(layout, index, deep=deep)
+    return verify(layout, Storage(), index, deep=deep)
 
 
 def segments(log: timelog.EventLog) -> list[Path]:
@@ -353,8 +353,8 @@ def with_block(log: timelog.EventLog, data: bytes, **changed: object) -> Verific
     segment = index.segment(name(log, path))
     assert segment is not None
     segment.blocks = [block_of(name(log, path), data, **changed)]
-    assert verify(layout, index, deep=False).ok
-    return verify(layout, index, deep=True)
+    assert verify(layout, Storage(), index, deep=False).ok
+    return verify(layout, Storage(), index, deep=True)
 
 
 def block_of(path: str, data: bytes, **changed: object) -> Block:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-from pathlib import Path
 
 import msgspec
 
@@ -13,7 +11,7 @@ from timelog.errors import DamagedError, NotALogError, ReadOnlyError, VersionErr
 from timelog.journal import Begin, Commit, Entry, pack, read
 from timelog.lock import StoreLock
 from timelog.names import Layout
-from timelog.storage import Storage, read_file
+from timelog.storage import Storage
 
 VERSION = 1
 
@@ -24,18 +22,18 @@ class _Format(msgspec.Struct, frozen=True):
     id: str
 
 
-def log_id(layout: Layout) -> str | None:
+def log_id(layout: Layout, storage: Storage) -> str | None:
     """The id of the log at ``layout``; None where there is no log yet.
 
     Raises `NotALogError` for what is not a directory, `VersionError` for a newer format and
     `DamagedError` where the format file cannot be read.
     """
-    if layout.root.exists() and not layout.root.is_dir():
-        raise NotALogError(f"{layout.root} is a file; a log is a directory, choose another path")
     try:
-        data = read_file(layout.format)
-    except (FileNotFoundError, NotADirectoryError):
+        data = storage.read_file(layout.format)
+    except FileNotFoundError:
         return None
+    except NotADirectoryError:
+        raise _not_a_directory(layout, storage) from None
     try:
         found = msgspec.json.decode(data, type=_Format)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -56,13 +54,15 @@ def create_log(layout: Layout, storage: Storage, lock_timeout: float) -> str:
     Refuses a directory that holds anything that is not the beginning of a log (`NotALogError`).
     A kill at any step leaves a directory in which the next call succeeds.
     """
-    _check_empty(layout.root)
+    _check_empty(layout, storage)
     try:
         for directory in (*reversed(layout.root.parents), layout.root, layout.control):
-            if not directory.is_dir() and storage.make_directory(directory):
+            if not storage.is_directory(directory, follow=True) and storage.make_directory(
+                directory
+            ):
                 storage.sync_directory(directory.parent)
         with StoreLock(storage, layout.lock, lock_timeout).held():
-            known = log_id(layout)
+            known = log_id(layout, storage)
             return known if known is not None else _create(layout, storage)
     except PermissionError as error:
         raise ReadOnlyError(
@@ -90,13 +90,14 @@ def _create(layout: Layout, storage: Storage) -> str:
     return id
 
 
-def _check_empty(root: Path) -> None:
+def _check_empty(layout: Layout, storage: Storage) -> None:
+    root = layout.root
     try:
-        found = os.listdir(root)
+        found = storage.names(root)
     except FileNotFoundError:
         return
     except NotADirectoryError:
-        raise NotALogError(f"{root} is a file; a log is a directory, choose another path") from None
+        raise _not_a_directory(layout, storage) from None
     except PermissionError:
         raise ReadOnlyError(f"{root} cannot be read: permission is denied") from None
     foreign = sorted(set(found) - {names.CONTROL})
@@ -105,16 +106,20 @@ def _check_empty(root: Path) -> None:
             f"{root} is not a timelog and is not empty (it holds {foreign[0]!r}); choose an empty "
             "or new directory"
         )
-    control = root / names.CONTROL
-    if found and ((control / names.INDEX / names.ROOT).exists() or _has_commits(control)):
-        raise DamagedError(f"{control / names.FORMAT} is gone; restore it from a copy")
+    if found and (storage.exists(layout.index_root) or _has_commits(layout, storage)):
+        raise DamagedError(f"{layout.format} is gone; restore it from a copy")
 
 
-def _has_commits(control: Path) -> bool:
+def _not_a_directory(layout: Layout, storage: Storage) -> NotALogError:
+    control = storage.is_directory(layout.root, follow=True)
+    path = layout.control if control else layout.root
+    return NotALogError(f"{path} is a file; a log is a directory, choose another path")
+
+
+def _has_commits(layout: Layout, storage: Storage) -> bool:
     """Whether there is a journal with more in it than making a log puts there."""
-    layout = Layout(control.parent)
     try:
-        records = read(read_file(layout.journal(1)), 0)
+        records = read(storage.read_file(layout.journal(1)), 0)
     except FileNotFoundError:
         return False
     return any(not isinstance(each, Entry) or isinstance(each.record, Commit) for each in records)

@@ -308,15 +308,14 @@ class Flusher:
             # Of the day nothing is known: a file of its own is safe.
             newest = None
         if newest is not None:
-            path = self._layout.segment(newest.path)
             if (
                 not newest.is_sealed(index.sealed_before)
                 and newest.length < SEGMENT_SIZE
-                and newest.length == _size(path)
+                and newest.length == self._size(newest.name)
             ):
                 return _Target(newest.name, False, newest.length, newest.crc, lot)
             number = newest.name.number + 1
-        while _size(self._layout.segment(SegmentName(span, number).path)) is not None:
+        while self._size(SegmentName(span, number)) is not None:
             number += 1
         return _Target(SegmentName(span, number), True, 0, 0, lot)
 
@@ -335,14 +334,14 @@ class Flusher:
                 fd = storage.open_append(path)
             try:
                 blocks += self._write_segment(fd, target, shift)
-                if os.fstat(fd).st_size != blocks[-1].end:
+                if storage.size(fd) != blocks[-1].end:
                     raise StorageError(
                         errno.EIO, f"{path} was changed by somebody else while it was written"
                     )
                 if durable:
                     storage.sync(fd)
             finally:
-                os.close(fd)
+                storage.close(fd)
         if durable:
             for directory in sorted(new_in, reverse=True):
                 storage.sync_directory(directory)
@@ -367,13 +366,13 @@ class Flusher:
         path = self._layout.journal(place.journal)
         fd = self._storage.open_append(path)
         try:
-            if os.fstat(fd).st_size != place.offset:
+            if self._storage.size(fd) != place.offset:
                 raise StorageError(errno.EIO, f"{path} was changed by somebody else")
             self._storage.write(fd, record)
             if durable:
                 self._storage.sync(fd)
         finally:
-            os.close(fd)
+            self._storage.close(fd)
         return Place(place.journal, place.offset + len(record))
 
     def _write_checkpoint(self) -> None:
@@ -389,9 +388,8 @@ class Flusher:
                 self._untold.append(self.counters.last_error)
             self.counters.checkpoint_error = words
 
-
-def _size(path: Path) -> int | None:
-    try:
-        return path.lstat().st_size
-    except FileNotFoundError:
-        return None
+    def _size(self, name: SegmentName) -> int | None:
+        try:
+            return self._storage.status(self._layout.segment(name.path)).st_size
+        except FileNotFoundError:
+            return None

@@ -73,7 +73,7 @@ def health(store: Store) -> Health:
         critical.append(str(error))
     totals = index.totals()
     counters = flusher.counters
-    scrubbed = read_scrubbed(store.layout)
+    scrubbed = read_scrubbed(store.layout, store.storage)
     damage = {**index.damage, **dict.fromkeys(scrubbed.damage)}
     if flusher.degraded is not None:
         critical.append(str(flusher.degraded))

@@ -9,7 +9,6 @@ at first use and, when many are loaded, dropped again as long as the disk has al
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
@@ -25,7 +24,7 @@ from timelog.journal import Bad, Begin, Block, Commit, Entry, read
 from timelog.lock import read_mark, read_state
 from timelog.names import Layout, SegmentName
 from timelog.segment import FileIndex, Segment
-from timelog.storage import Storage, read_at, read_file, reading
+from timelog.storage import Storage
 from timelog.timestamp import DAY
 
 _log = logging.getLogger("timelog")
@@ -78,6 +77,7 @@ class Index:
         self.intact: set[int] = set()
         self._layout = layout
         self._released = released
+        self._storage = storage
         self._boot = storage.boot_id()
         # False also while something is being changed: an interrupt then lets all be read anew.
         self._is_loaded = False
@@ -140,7 +140,7 @@ class Index:
             # Looked at first: if it is replaced while it is read, the next refresh notices.
             self._root_seen = self._root_now()
             try:
-                root = checkpoint.parse_root(read_file(self._layout.index_root))
+                root = checkpoint.parse_root(self._storage.read_file(self._layout.index_root))
             except FileNotFoundError:
                 # No checkpoint yet: everything is in the first journal file.
                 root = _EMPTY
@@ -157,7 +157,7 @@ class Index:
     def _root_now(self) -> tuple[int, ...] | None:
         """What tells one ``index/root`` from the next; None where there is none."""
         try:
-            info = os.lstat(self._layout.index_root)
+            info = self._storage.status(self._layout.index_root)
         except FileNotFoundError:
             return None
         return info.st_ino, info.st_mtime_ns, info.st_size
@@ -176,7 +176,7 @@ class Index:
         if not data and following is None:
             return False
         if until is READER:
-            mark = read_mark(self._layout.lock, self._boot)
+            mark = read_mark(self._storage, self._layout.lock, self._boot)
             until = Place(mark.journal, mark.offset) if mark else None
         stop = until is not None and until.journal <= self.place.journal
         start = self.place.offset
@@ -204,7 +204,7 @@ class Index:
 
     def _nothing_is_unfinished(self) -> bool:
         """Whether no process of this boot was cut off while it wrote: then nothing can be torn."""
-        state = read_state(self._layout.lock)
+        state = read_state(self._storage, self._layout.lock)
         return state is not None and state.boot == self._boot and state.busy is None
 
     def _read_records(self, data: bytes, *, final: bool) -> None:
@@ -246,7 +246,7 @@ class Index:
     def _begin_of(self, number: int) -> tuple[Begin, int] | None:
         """The first record of a journal file and where it ends; None where there is no file."""
         try:
-            data = read_file(self._layout.journal(number))
+            data = self._storage.read_file(self._layout.journal(number))
         except FileNotFoundError:
             return None
         first = next(read(data, 0), None)
@@ -259,12 +259,12 @@ class Index:
 
     def _read_journal(self) -> bytes:
         path = self._layout.journal(self.place.journal)
-        if not self.place.offset and not self.log and not path.exists():
+        if not self.place.offset and not self.log and not self._storage.exists(path):
             raise NotALogError(f"{self._layout.root} has no journal; restore .timelog from a copy")
         parts = []
-        with reading(path) as fd:
+        with self._storage.reading(path) as fd:
             at = self.place.offset
-            while part := read_at(fd, at, 1 << 20):
+            while part := self._storage.read_at(fd, at, 1 << 20):
                 parts.append(part)
                 at += len(part)
         return b"".join(parts)
@@ -364,7 +364,7 @@ class Index:
         if day.files is None:
             assert day.summary is not None
             try:
-                data = read_file(self._layout.index / day.summary.file)
+                data = self._storage.read_file(self._layout.index / day.summary.file)
             except FileNotFoundError:
                 raise DamagedError(
                     f"{day.summary.file} is gone; restore it from a copy of .timelog/index"

@@ -24,7 +24,7 @@ from timelog.index import Index
 from timelog.journal import Block
 from timelog.lock import FileLock
 from timelog.names import Layout
-from timelog.storage import Storage, read_at, reading
+from timelog.storage import Storage
 from timelog.taglines import TableMaker
 from timelog.textindex import VERSION, Covered, Header, TextFile, TextIndex, pack
 from timelog.timestamp import DAY, END, MINUTE
@@ -222,9 +222,9 @@ class TextIndexer:
         ]
 
     def _read(self, path: str, blocks: tuple[Block, ...]) -> Iterator[tuple[Block, bytes]]:
-        with reading(self._layout.segment(path)) as fd:
+        with self._storage.reading(self._layout.segment(path)) as fd:
             for block in blocks:
-                data = read_at(fd, block.offset, block.length)
+                data = self._storage.read_at(fd, block.offset, block.length)
                 if problem := block.problem(data):
                     raise DamagedError(problem)
                 yield block, data
@@ -246,7 +246,7 @@ class TextIndexer:
                     continue
                 path = self._layout.index / name
                 # A directory cannot be ours.
-                if path.is_symlink() or not path.is_dir():
+                if not self._storage.is_directory(path):
                     self._storage.unlink(path)
                     self._texts.look_again()
 

@@ -24,7 +24,7 @@ from pathlib import Path
 import msgspec
 
 from timelog.errors import LockTimeout
-from timelog.storage import Storage, is_locked, read_at, reading
+from timelog.storage import Storage
 
 _HEADER = struct.Struct("<II")
 _RETRIES = 100
@@ -79,11 +79,7 @@ class FileLock:
 
     def is_current(self) -> bool:
         """Whether the file that is locked is still the one of that name."""
-        try:
-            named = os.lstat(self._path)
-        except FileNotFoundError:
-            return False
-        return os.path.samestat(named, os.fstat(self._fd))
+        return self._storage.is_named(self._fd, self._path)
 
     def after_fork(self) -> None:
         """In a child: close what is the parent's, and do not unlock it."""
@@ -102,7 +98,7 @@ class FileLock:
         if self._fd >= 0:
             # In this order, since an interrupt may come between any two steps.
             fd, self._fd = self._fd, -1
-            os.close(fd)
+            self._storage.close(fd)
 
 
 class StoreLock(FileLock):
@@ -119,7 +115,7 @@ class StoreLock(FileLock):
 
     def read(self) -> State | None:
         """What the file says (the lock must be held); None where it cannot be read."""
-        return _parse(self._fd)
+        return _parse(self._storage, self._fd)
 
     def write(self, state: State) -> None:
         """Put ``state`` into the file (the lock must be held)."""
@@ -128,31 +124,31 @@ class StoreLock(FileLock):
         self._storage.overwrite(self._fd, header + payload, 0)
 
 
-def is_held(path: Path) -> bool:
+def is_held(storage: Storage, path: Path) -> bool:
     """Whether some process holds the lock just now."""
     try:
-        with reading(path) as fd:
-            return is_locked(fd)
+        with storage.reading(path) as fd:
+            return storage.is_locked(fd)
     except FileNotFoundError:
         return False
 
 
-def read_mark(path: Path, boot: str) -> Mark | None:
+def read_mark(storage: Storage, path: Path, boot: str) -> Mark | None:
     """The busy mark as a reader sees it, without the lock: None where nothing is unfinished.
 
     A mark of an earlier boot says nothing about this one's page cache and is left out.
     """
-    state = read_state(path)
+    state = read_state(storage, path)
     return state.busy if state is not None and state.boot == boot else None
 
 
-def read_state(path: Path) -> State | None:
+def read_state(storage: Storage, path: Path) -> State | None:
     """What the lock file says, read without the lock; None where it is absent or unreadable."""
     try:
-        with reading(path) as fd:
+        with storage.reading(path) as fd:
             # A writer may be in the middle of changing it; that takes it microseconds.
             for _ in range(_RETRIES):
-                state = _parse(fd)
+                state = _parse(storage, fd)
                 if state is not None:
                     return state
     except FileNotFoundError:
@@ -160,12 +156,12 @@ def read_state(path: Path) -> State | None:
     return None
 
 
-def _parse(fd: int) -> State | None:
-    header = read_at(fd, 0, _HEADER.size)
+def _parse(storage: Storage, fd: int) -> State | None:
+    header = storage.read_at(fd, 0, _HEADER.size)
     if len(header) < _HEADER.size:
         return State(boot="") if not header else None
     length, crc = _HEADER.unpack(header)
-    payload = read_at(fd, _HEADER.size, min(length, os.fstat(fd).st_size))
+    payload = storage.read_at(fd, _HEADER.size, min(length, storage.size(fd)))
     if len(payload) != length or zlib.crc32(payload) != crc:
         return None
     try:

@@ -242,6 +242,7 @@ class EventLog:
             view = view._replace(position=as_of, memory=())
         return Results(
             store.layout,
+            store.storage,
             store.index,
             store.texts,
             view,
@@ -333,7 +334,7 @@ class EventLog:
         Read-only, bounded by what was committed when it began. See `Verification`.
         """
         store = self._readable()
-        return verify(store.layout, store.read_index(), deep=deep)
+        return verify(store.layout, store.storage, store.read_index(), deep=deep)
 
     def index_text(self) -> Indexing:
         """Build the text index of everything that is committed, now; what was built.
@@ -388,6 +389,7 @@ class EventLog:
         store = self._readable()
         results = Results(
             store.layout,
+            store.storage,
             store.index,
             store.texts,
             store.view(),

@@ -29,6 +29,7 @@ from timelog.memfile import Slice
 from timelog.merge import Loader, Part, in_order, merge
 from timelog.names import Layout
 from timelog.scan import EXCLUSIONS, Found, Scanner
+from timelog.storage import Storage
 from timelog.textindex import TextIndex
 from timelog.timestamp import DAY
 
@@ -66,6 +67,7 @@ class Results:
     def __init__(
         self,
         layout: Layout,
+        storage: Storage,
         index: Index,
         texts: TextIndex,
         view: View,
@@ -77,6 +79,7 @@ class Results:
         start_deadline: Callable[[], Deadline] | None = None,
     ) -> None:
         self._layout = layout
+        self._storage = storage
         self._index = index
         self._texts = texts
         self._view = view
@@ -157,6 +160,7 @@ class Results:
     def _scanner(self) -> Scanner:
         return Scanner(
             self._layout,
+            self._storage,
             self._index,
             self._filter,
             self._view.position,

@@ -19,7 +19,7 @@ from timelog.finder import Finder, Lines
 from timelog.journal import Block
 from timelog.names import Layout
 from timelog.required import Text, fold
-from timelog.storage import read_at, reading
+from timelog.storage import Storage
 from timelog.taglines import Held
 
 # Neighbouring blocks are read and looked at together up to this size, beginning with less: who
@@ -98,8 +98,11 @@ class BlockReader:
     ``finder`` every line is a candidate.
     """
 
-    def __init__(self, layout: Layout, intact: set[int], finder: Finder | None) -> None:
+    def __init__(
+        self, layout: Layout, storage: Storage, intact: set[int], finder: Finder | None
+    ) -> None:
         self._layout = layout
+        self._storage = storage
         self._intact = intact
         self._finder = finder
         self._pause = 0
@@ -115,11 +118,12 @@ class BlockReader:
         blocks = stretch.blocks
         began = time.perf_counter()
         try:
-            with reading(self._layout.segment(blocks[0].path)) as fd:
+            with self._storage.reading(self._layout.segment(blocks[0].path)) as fd:
                 if stretch.held:
-                    texts = [_lines(fd, *each) for each in zip(blocks, stretch.held, strict=True)]
+                    held = zip(blocks, stretch.held, strict=True)
+                    texts = [self._lines(fd, *each) for each in held]
                     return Fetched(stretch, b"", [], "", time.perf_counter() - began, texts)
-                data = read_at(fd, blocks[0].offset, stretch.length)
+                data = self._storage.read_at(fd, blocks[0].offset, stretch.length)
         except OSError as error:
             problem = f"cannot be read: {error.strerror or error}"
             return Fetched(stretch, b"", [], problem, time.perf_counter() - began)
@@ -132,6 +136,14 @@ class BlockReader:
             for block in blocks
         ]
         return Fetched(stretch, data, checked, "", time.perf_counter() - began)
+
+    def _lines(self, fd: int, block: Block, held: Held) -> bytes | None:
+        """The lines that are held of a block, None where their crc does not hold."""
+        places = zip(held.starts, held.lengths, strict=True)
+        text = b"".join(
+            [self._storage.read_at(fd, block.offset + start, length) for start, length in places]
+        )
+        return text if crc32(text) == held.crc else None
 
     def examine(self, fetched: Fetched) -> Reading:
         """Look through what was read, and cut out the lines that may match."""
@@ -240,13 +252,6 @@ def stretches(
         size += length
     if together:
         yield Stretch(tuple(together), tuple(lines))
-
-
-def _lines(fd: int, block: Block, held: Held) -> bytes | None:
-    """The lines that are held of a block, None where their crc does not hold."""
-    places = zip(held.starts, held.lengths, strict=True)
-    text = b"".join([read_at(fd, block.offset + start, length) for start, length in places])
-    return text if crc32(text) == held.crc else None
 
 
 def _has(line: bytes, clause: tuple[Text, ...]) -> bool:

@@ -10,7 +10,6 @@ begins again; doing it twice changes nothing.
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +22,7 @@ from timelog.journal import Bad, Block, Commit, read
 from timelog.lock import Mark, State, StoreLock
 from timelog.names import Layout
 from timelog.rotate import begin_journal, sweep_temporary, write_checkpoint
-from timelog.storage import UNKNOWN_BOOT, Storage, read_at, read_file, reading
+from timelog.storage import UNKNOWN_BOOT, Storage
 
 _CHUNK = 1 << 20
 
@@ -88,12 +87,13 @@ class Repairer:
             # It is not about these files: the log was copied while that flush ran.
             self._check_tails()
             return
-        if self._layout.journal(mark.journal + 1).exists():
+        if self._storage.exists(self._layout.journal(mark.journal + 1)):
             # A repair was cut off behind its last write.
             return
         for path in mark.suspect:
             self._write_anew(path, place)
-        written = _commits(read_file(self._layout.journal(mark.journal))[place.offset :], place)
+        journal = self._storage.read_file(self._layout.journal(mark.journal))
+        written = _commits(journal[place.offset :], place)
         names_in_mark = [path for path in mark.files if names.parse_segment(path)]
         lengths = {path: self._committed(path) for path in names_in_mark}
         for commit in written:
@@ -166,8 +166,8 @@ class Repairer:
     def _holds(self, block: Block) -> bool:
         crc, left, at = block.seed, block.length, block.offset
         try:
-            with reading(self._layout.segment(block.path)) as fd:
-                while left and (data := read_at(fd, at, min(left, _CHUNK))):
+            with self._storage.reading(self._layout.segment(block.path)) as fd:
+                while left and (data := self._storage.read_at(fd, at, min(left, _CHUNK))):
                     crc = zlib.crc32(data, crc)
                     at, left = at + len(data), left - len(data)
         except FileNotFoundError:
@@ -182,7 +182,7 @@ class Repairer:
         """Move what stands behind ``length`` in a file to quarantine; True where there was any."""
         file = self._layout.segment(path)
         try:
-            size = file.lstat().st_size
+            size = self._storage.status(file).st_size
         except FileNotFoundError:
             return False
         if size <= length:
@@ -203,12 +203,12 @@ class Repairer:
         storage.unlink(temporary)
         out = storage.create(temporary)
         try:
-            with reading(file) as fd:
+            with storage.reading(file) as fd:
                 for at in range(start, end, _CHUNK):
-                    storage.write(out, read_at(fd, at, min(_CHUNK, end - at)))
+                    storage.write(out, storage.read_at(fd, at, min(_CHUNK, end - at)))
             storage.sync(out)
         finally:
-            os.close(out)
+            storage.close(out)
         storage.rename(temporary, target)
         storage.sync_directory(target.parent)
 

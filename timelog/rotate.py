@@ -7,7 +7,6 @@ next rotation.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from timelog import checkpoint, names
@@ -130,7 +129,7 @@ def _sync_file(storage: Storage, path: Path) -> None:
     try:
         storage.sync(fd)
     finally:
-        os.close(fd)
+        storage.close(fd)
 
 
 def _sweep(layout: Layout, storage: Storage, root: checkpoint.Root) -> None:
@@ -138,12 +137,12 @@ def _sweep(layout: Layout, storage: Storage, root: checkpoint.Root) -> None:
 
     Journal files in order: who is still reading one then finds either it or the next, or none.
     """
-    for name in sorted(os.listdir(layout.journals)):
+    for name in storage.names(layout.journals):
         number = names.parse_journal(name)
         if number is not None and number < root.journal:
             storage.unlink(layout.journals / name)
     kept = {summary.file for summary in root.days}
-    for name in os.listdir(layout.index):
+    for name in storage.names(layout.index):
         if names.is_day_index(name) and name not in kept:
             storage.unlink(layout.index / name)
     sweep_temporary(layout, storage)
@@ -155,6 +154,6 @@ def sweep_temporary(layout: Layout, storage: Storage) -> None:
     Who builds the text index, or scrubs, holds another lock; there is never more than one file of
     each, and it stays.
     """
-    for name in os.listdir(layout.temporary):
+    for name in storage.names(layout.temporary):
         if name not in (names.TEXT_TEMPORARY, names.SCRUB):
             storage.unlink(layout.temporary / name)

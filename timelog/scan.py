@@ -25,6 +25,7 @@ from timelog.memfile import Slice
 from timelog.names import Layout
 from timelog.reader import BlockReader, Raw, Reading, Stretch, stretches
 from timelog.required import NOTHING, clauses
+from timelog.storage import Storage
 from timelog.taglines import Held
 from timelog.textindex import Ruling
 from timelog.timestamp import to_text
@@ -86,6 +87,7 @@ class Scanner:
     def __init__(
         self,
         layout: Layout,
+        storage: Storage,
         index: Index,
         filter: Filter,
         position: int,
@@ -111,8 +113,8 @@ class Scanner:
         required = clauses(self.need) if TEXTS in self._exclusions else []
         expression = filter.expression() if HYPERSCAN in self._exclusions else None
         finder = make_finder(expression, filter.beside(), required)
-        self._reader = BlockReader(layout, index.intact, finder)
-        self._all = BlockReader(layout, index.intact, None)
+        self._reader = BlockReader(layout, storage, index.intact, finder)
+        self._all = BlockReader(layout, storage, index.intact, None)
         self._ahead = Ahead(self._reader.fetch, _length, _INLINE)
         self._coming: Iterator[Raw] = iter(())
         # What the text index says of the blocks that come next.

@@ -23,7 +23,7 @@ from timelog.journal import Block
 from timelog.lock import FileLock
 from timelog.names import Layout
 from timelog.reader import forget_intact
-from timelog.storage import Storage, read_device, read_file
+from timelog.storage import Storage
 from timelog.timestamp import SECOND
 
 # What a cycle reads at least, so that a small log is checked in few, and at most.
@@ -43,10 +43,10 @@ class Scrubbed(msgspec.Struct, frozen=True):
     damage: tuple[Damage, ...] = ()
 
 
-def read_scrubbed(layout: Layout) -> Scrubbed:
+def read_scrubbed(layout: Layout, storage: Storage) -> Scrubbed:
     """What whoever scrubs has left; nothing where it cannot be read: it is found again."""
     try:
-        return msgspec.json.decode(read_file(layout.scrub), type=Scrubbed)
+        return msgspec.json.decode(storage.read_file(layout.scrub), type=Scrubbed)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return Scrubbed()
 
@@ -91,7 +91,7 @@ class Scrubber:
             total = self._index.totals().bytes
             self._shard = min(max(total // self._shards, LEAST), MOST)
             self._pass = self._blocks()
-        before = read_scrubbed(self._layout)
+        before = read_scrubbed(self._layout, self._storage)
         found = dict.fromkeys(before.damage)
         left = self._shard
         for block in self._pass:
@@ -131,7 +131,8 @@ class Scrubber:
         for damage in [damage for damage in found if lies_in(damage, block)]:
             del found[damage]
         try:
-            data = read_device(self._layout.segment(block.path), block.offset, block.length)
+            path = self._layout.segment(block.path)
+            data = self._storage.read_device(path, block.offset, block.length)
         except OSError as error:
             if error.errno in TRANSIENT:
                 # It says nothing of the block, and what was not checked must not pass for it.

@@ -1,7 +1,8 @@
-"""The storage seam: every call that changes the disk, every look at a clock.
+"""The storage seam: every call that touches the disk, every look at a clock.
 
-Nothing else in the package writes, renames, syncs, removes or asks the time. Fault tests replace
-this object, and so could another backend. One `Storage` has no state and may be shared by threads.
+Nothing else in the package opens, reads, lists, writes, renames, syncs, removes or asks the time.
+Fault tests replace this object, and so could another backend: paths and descriptors pass through
+the package unopened. One `Storage` has no state and may be shared by threads.
 All paths are plain files and directories of the log; links are never followed (``O_NOFOLLOW``) and
 nothing existing is ever overwritten by `create` (``O_EXCL``).
 """
@@ -46,6 +47,117 @@ class Storage:
             return Path("/proc/sys/kernel/random/boot_id").read_bytes().decode().strip()
         except OSError:
             return UNKNOWN_BOOT
+
+    # -- reading --------------------------------------------------------------------------
+
+    def open_read(self, path: Path) -> int:
+        """Open a plain file for reading; a link, a FIFO or a directory raises ``OSError``."""
+        return _plain(os.open(path, os.O_RDONLY | _BASE), path)
+
+    @contextmanager
+    def reading(self, path: Path) -> Iterator[int]:
+        """Open a plain file for reading, and close it; errors as `open_read`."""
+        fd = self.open_read(path)
+        try:
+            yield fd
+        finally:
+            self.close(fd)
+
+    def read_at(self, fd: int, offset: int, length: int) -> bytes:
+        """Return ``length`` bytes at ``offset``, fewer only where the file ends."""
+        data = os.pread(fd, length, offset)
+        if len(data) == length or not data:
+            return data
+        parts = [data]
+        got = len(data)
+        while got < length:
+            data = os.pread(fd, length - got, offset + got)
+            if not data:
+                break
+            parts.append(data)
+            got += len(data)
+        return b"".join(parts)
+
+    def read_file(self, path: Path) -> bytes:
+        """Return all bytes of a plain file."""
+        with self.reading(path) as fd:
+            return self.read_at(fd, 0, self.size(fd))
+
+    def read_device(self, path: Path, offset: int, length: int) -> bytes:
+        """Return ``length`` bytes at ``offset`` of a plain file as the device has them.
+
+        Fewer only where the file ends. The page cache is neither asked nor filled (``O_DIRECT``),
+        except where the file system cannot do without it.
+        """
+        start = offset - offset % _SECTOR
+        size = -(-(offset + length - start) // _SECTOR) * _SECTOR
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECT | _BASE)
+            try:
+                # Memory of its own begins with a page, as such reads want it.
+                buffer = mmap.mmap(-1, size)
+                got = 0
+                while got < size and (
+                    done := os.preadv(fd, [memoryview(buffer)[got:]], start + got)
+                ):
+                    got += done
+                    if done % _SECTOR:
+                        break
+                return buffer[offset - start : min(offset - start + length, got)]
+            finally:
+                os.close(fd)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+        with self.reading(path) as fd:
+            return self.read_at(fd, offset, length)
+
+    def size(self, fd: int) -> int:
+        """How many bytes an open file has."""
+        return os.fstat(fd).st_size
+
+    def close(self, fd: int) -> None:
+        """Close a file."""
+        os.close(fd)
+
+    def status(self, path: Path) -> os.stat_result:
+        """What stands at ``path`` itself, be it a link; raises ``FileNotFoundError`` for nothing"""
+        return os.lstat(path)
+
+    def is_directory(self, path: Path, *, follow: bool = False) -> bool:
+        """Whether a directory stands at ``path``; with ``follow`` a link to one will do."""
+        try:
+            return stat.S_ISDIR((os.stat(path) if follow else self.status(path)).st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
+    def exists(self, path: Path) -> bool:
+        """Whether anything stands at ``path``."""
+        try:
+            self.status(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
+
+    def names(self, path: Path) -> list[str]:
+        """The names in a directory, sorted."""
+        return sorted(os.listdir(path))
+
+    def is_named(self, fd: int, path: Path) -> bool:
+        """Whether the open file is still the one that stands at ``path``."""
+        try:
+            return os.path.samestat(self.status(path), os.fstat(fd))
+        except FileNotFoundError:
+            return False
+
+    def is_locked(self, fd: int) -> bool:
+        """Whether somebody holds the exclusive ``flock`` of the file; takes it for that moment."""
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        fcntl.flock(fd, fcntl.LOCK_UN)
+        return False
 
     # -- changes --------------------------------------------------------------------------
 
@@ -150,84 +262,9 @@ class Storage:
             self.write(fd, data)
             self.sync(fd)
         finally:
-            os.close(fd)
+            self.close(fd)
         self.rename(temporary, path)
         self.sync_directory(path.parent)
-
-
-@contextmanager
-def reading(path: Path) -> Iterator[int]:
-    """Open a plain file for reading, and close it; errors as `open_read`."""
-    fd = open_read(path)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
-
-
-def read_device(path: Path, offset: int, length: int) -> bytes:
-    """Return ``length`` bytes at ``offset`` of a plain file as the device has them.
-
-    Fewer only where the file ends. The page cache is neither asked nor filled (``O_DIRECT``),
-    except where the file system cannot do without it.
-    """
-    start = offset - offset % _SECTOR
-    size = -(-(offset + length - start) // _SECTOR) * _SECTOR
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECT | _BASE)
-        try:
-            # Memory of its own begins with a page, as such reads want it.
-            buffer = mmap.mmap(-1, size)
-            got = 0
-            while got < size and (done := os.preadv(fd, [memoryview(buffer)[got:]], start + got)):
-                got += done
-                if done % _SECTOR:
-                    break
-            return buffer[offset - start : min(offset - start + length, got)]
-        finally:
-            os.close(fd)
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-    with reading(path) as fd:
-        return read_at(fd, offset, length)
-
-
-def is_locked(fd: int) -> bool:
-    """Whether somebody holds the exclusive ``flock`` of the file; takes it for that moment."""
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    fcntl.flock(fd, fcntl.LOCK_UN)
-    return False
-
-
-def open_read(path: Path) -> int:
-    """Open a plain file for reading; a link, a FIFO or a directory raises ``OSError``."""
-    return _plain(os.open(path, os.O_RDONLY | _BASE), path)
-
-
-def read_file(path: Path) -> bytes:
-    """Return all bytes of a plain file."""
-    with reading(path) as fd:
-        return read_at(fd, 0, os.fstat(fd).st_size)
-
-
-def read_at(fd: int, offset: int, length: int) -> bytes:
-    """Return ``length`` bytes at ``offset``, fewer only where the file ends."""
-    data = os.pread(fd, length, offset)
-    if len(data) == length or not data:
-        return data
-    parts = [data]
-    got = len(data)
-    while got < length:
-        data = os.pread(fd, length - got, offset + got)
-        if not data:
-            break
-        parts.append(data)
-        got += len(data)
-    return b"".join(parts)
 
 
 def _plain(fd: int, path: Path) -> int:

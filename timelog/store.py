@@ -108,7 +108,7 @@ class Store:
         )
         if not options.is_writable:
             self.buffer.refuse(ReadOnlyError("the log was opened with mode='r'; use mode='a'"))
-        self.texts = TextIndex(self.layout)
+        self.texts = TextIndex(self.layout, self.storage)
         self.indexer = TextIndexer(self.layout, self.storage, self.index, self.texts)
         self._indexing = PeriodicTimer(
             _INDEX_INTERVAL, self._index_in_background, self._indexing_failed, "timelog-index"
@@ -283,7 +283,7 @@ class Store:
         _log.warning("stored blocks could not be checked in the background: %s", error)
 
     def _find_or_create(self) -> str:
-        known = log_id(self.layout)
+        known = log_id(self.layout, self.storage)
         if known is not None:
             return known
         if not self.options.is_writable:

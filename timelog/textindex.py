@@ -19,7 +19,6 @@ it says of a segment that has changed since. Only `timelog.indexer` writes them.
 from __future__ import annotations
 
 import logging
-import os
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -34,7 +33,7 @@ from timelog.errors import DamagedError
 from timelog.journal import Block
 from timelog.names import Layout, parse_text_index
 from timelog.required import AllOf, Need, Text
-from timelog.storage import read_at, reading
+from timelog.storage import Storage
 from timelog.taglines import NO_LINES, Held, decode_table
 
 _log = logging.getLogger("timelog")
@@ -120,15 +119,16 @@ def pack(header: Header, rows: bytes, tables: dict[str, bytes]) -> Iterator[byte
 class TextFile:
     """One file of the text index. Immutable and thread-safe; opened for each lookup."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, storage: Storage) -> None:
         """Read the header; raises `DamagedError` where it cannot be relied on, and ``OSError``."""
         self.path = path
-        with reading(path) as fd:
-            first = read_at(fd, 0, _HEADER.size)
+        self._storage = storage
+        with storage.reading(path) as fd:
+            first = storage.read_at(fd, 0, _HEADER.size)
             if len(first) < _HEADER.size:
                 raise DamagedError(f"{path.name} is too short")
             mark, length, crc = _HEADER.unpack(first)
-            payload = read_at(fd, _HEADER.size, min(length, os.fstat(fd).st_size))
+            payload = storage.read_at(fd, _HEADER.size, min(length, storage.size(fd)))
         if mark != MARK or len(payload) != length or zlib.crc32(payload) != crc:
             raise DamagedError(f"{path.name} is damaged, or of another release")
         try:
@@ -151,7 +151,7 @@ class TextFile:
 
         Raises `DamagedError` where a page is damaged, and ``OSError``.
         """
-        with reading(self.path) as fd:
+        with self._storage.reading(self.path) as fd:
             return self._holders(need, fd, {})
 
     def rarest(self, tags: Iterable[str]) -> str | None:
@@ -167,8 +167,8 @@ class TextFile:
         at, length, crc = self.tables[tag]
         pages = -(-grams.BITS // _rows_a_page(self._width))
         start = self._start + grams.BITS * self._width + pages * _CRC.size
-        with reading(self.path) as fd:
-            data = read_at(fd, start + at, length)
+        with self._storage.reading(self.path) as fd:
+            data = self._storage.read_at(fd, start + at, length)
         if len(data) != length or zlib.crc32(data) != crc:
             raise DamagedError(f"{self.path.name} is damaged")
         try:
@@ -179,7 +179,7 @@ class TextFile:
     def check(self) -> None:
         """Read all of it; raises `DamagedError` where something is damaged, and ``OSError``."""
         together = _rows_a_page(self._width)
-        with reading(self.path) as fd:
+        with self._storage.reading(self.path) as fd:
             for page in range(0, grams.BITS, together):
                 self._row(page, fd, {})
         for tag in self.tables:
@@ -199,7 +199,9 @@ class TextFile:
         page, row = divmod(number, together)
         if page not in pages:
             size = min(together, grams.BITS - page * together) * width + _CRC.size
-            data = read_at(fd, self._start + page * (together * width + _CRC.size), size)
+            data = self._storage.read_at(
+                fd, self._start + page * (together * width + _CRC.size), size
+            )
             if len(data) != size or _CRC.unpack_from(data)[0] != _crc(
                 self._crc, page, data[_CRC.size :]
             ):
@@ -212,7 +214,8 @@ class TextFile:
 class TextIndex:
     """All files of a log's text index, found again when they change. Thread-safe."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, storage: Storage) -> None:
+        self._storage = storage
         self._folder = layout.index
         self._seen = -1
         self._names: dict[int, tuple[str, ...]] = {}
@@ -271,7 +274,7 @@ class TextIndex:
     def _look(self) -> None:
         """List the folder where it has changed."""
         try:
-            changed = os.stat(self._folder).st_mtime_ns
+            changed = self._storage.status(self._folder).st_mtime_ns
         except FileNotFoundError:
             # Copies often leave out directories that are empty.
             self._names = {}
@@ -279,7 +282,7 @@ class TextIndex:
         if changed == self._seen:
             return
         names: dict[int, list[str]] = {}
-        for name in sorted(os.listdir(self._folder)):
+        for name in self._storage.names(self._folder):
             day = parse_text_index(name)
             if day is not None:
                 names.setdefault(day, []).append(name)
@@ -291,7 +294,7 @@ class TextIndex:
             if len(self._files) >= _MOST_FILES:
                 self._files.clear()
             try:
-                self._files[name] = TextFile(self._folder / name)
+                self._files[name] = TextFile(self._folder / name, self._storage)
             except FileNotFoundError:
                 return None
             except (DamagedError, OSError) as error:

@@ -8,7 +8,6 @@ the index does not know, names that are not the log's.
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Callable, Iterator
 
@@ -22,7 +21,7 @@ from timelog.index import Index
 from timelog.journal import Bad, Block, read
 from timelog.lock import is_held
 from timelog.names import Layout
-from timelog.storage import read_at, read_file, reading
+from timelog.storage import Storage
 from timelog.timestamp import from_datetime
 
 
@@ -64,14 +63,15 @@ class Verification(msgspec.Struct, frozen=True):
         return "\n".join(lines)
 
 
-def verify(layout: Layout, index: Index, *, deep: bool) -> Verification:
+def verify(layout: Layout, storage: Storage, index: Index, *, deep: bool) -> Verification:
     """Check a log; see `Verification`. Cost: reading it all, and with ``deep`` decoding it all."""
-    return _Verifier(layout, index, deep).run()
+    return _Verifier(layout, storage, index, deep).run()
 
 
 class _Verifier:
-    def __init__(self, layout: Layout, index: Index, deep: bool) -> None:
+    def __init__(self, layout: Layout, storage: Storage, index: Index, deep: bool) -> None:
         self._layout = layout
+        self._storage = storage
         self._index = index
         self._deep = deep
         self._events = self._blocks = self._bytes = 0
@@ -124,7 +124,7 @@ class _Verifier:
         """Read again the records that the index was made of."""
         file = f"{names.CONTROL}/{names.JOURNAL}/{names.journal(number)}"
         try:
-            data = read_file(self._layout.root / file)[:end]
+            data = self._storage.read_file(self._layout.root / file)[:end]
         except FileNotFoundError:
             # A checkpoint has just removed it: the root knows all that was in it.
             return
@@ -137,14 +137,14 @@ class _Verifier:
     def _segment(self, path: str, blocks: tuple[Block, ...]) -> None:
         end = 0
         try:
-            with reading(self._layout.segment(path)) as fd:
+            with self._storage.reading(self._layout.segment(path)) as fd:
                 for block in blocks:
                     if block.offset != end:
                         gap = Damage(path, end, block.offset - end, "belongs to no block")
                         self._damage.append(gap)
                     end = block.end
-                    self._block(block, read_at(fd, block.offset, block.length))
-                self._tail(path, end, os.fstat(fd).st_size)
+                    self._block(block, self._storage.read_at(fd, block.offset, block.length))
+                self._tail(path, end, self._storage.size(fd))
         except OSError as error:
             for block in blocks:
                 self._bad(block, f"cannot be read: {error.strerror or error}")
@@ -172,16 +172,16 @@ class _Verifier:
 
     def _names(self, known: set[str]) -> None:
         """Look at every name in the directory and its partitions."""
-        for entry in _entries(self._layout.root):
-            is_directory = entry.is_dir(follow_symlinks=False)
-            if entry.name == names.CONTROL:
+        storage, root = self._storage, self._layout.root
+        for entry in storage.names(root):
+            if entry == names.CONTROL:
                 continue
-            if names.parse_partition(entry.name) is None or not is_directory:
-                self._foreign.append(entry.name)
+            if names.parse_partition(entry) is None or not storage.is_directory(root / entry):
+                self._foreign.append(entry)
                 continue
-            for file in _entries(self._layout.root / entry.name):
-                path = f"{entry.name}/{file.name}"
-                info = file.stat(follow_symlinks=False)
+            for file in storage.names(root / entry):
+                path = f"{entry}/{file}"
+                info = storage.status(root / path)
                 if names.parse_segment(path) is None or not stat.S_ISREG(info.st_mode):
                     self._foreign.append(path)
                 elif (
@@ -194,7 +194,7 @@ class _Verifier:
 
     def _is_being_written(self) -> bool:
         """Whether bytes that no commit names may be those of a flush that goes on right now."""
-        if is_held(self._layout.lock):
+        if is_held(self._storage, self._layout.lock):
             return True
         # Whoever held the lock a moment ago has committed what it wrote.
         self._index.refresh()
@@ -207,11 +207,6 @@ class _Verifier:
         except DamagedError:
             # Of a day whose index is damaged nothing can be said; that is reported.
             return True
-
-
-def _entries(directory: os.PathLike[str]) -> list[os.DirEntry[str]]:
-    with os.scandir(directory) as entries:
-        return list(entries)
 
 
 def _deep_problems(block: Block, data: bytes) -> Iterator[str]:

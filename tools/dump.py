@@ -19,6 +19,7 @@ from timelog.checkpoint import parse_day, parse_root
 from timelog.codec import DecodeError, decode_line
 from timelog.errors import TimelogError
 from timelog.journal import Bad, Begin, Block, Commit, read
+from timelog.storage import Storage
 from timelog.textindex import TextFile
 from timelog.timestamp import to_text
 
@@ -114,7 +115,7 @@ def _day(data: bytes, file: Path) -> Iterator[str]:
 
 
 def _text_index(file: Path) -> Iterator[str]:
-    text = TextFile(file)
+    text = TextFile(file, Storage())
     yield f"  text index of {names.partition(text.day)}: {text.bytes} bytes of text"
     for covered in text.segments.values():
         stretches = f"stretches {covered.stretches[0]} to {covered.stretches[-1]}"
