@@ -73,6 +73,7 @@ class Log:
         self.damage = []
         return Scanner(
             self.layout,
+            Storage(),
             index,
             asked,
             position,
@@ -269,6 +270,7 @@ def test_blocks_are_found_in_whatever_order_they_are_asked_for(
         patch.setattr(reader, "_FIRST", data.draw(st.sampled_from([1, 500])))
         scanner = Scanner(
             file.layout,
+            Storage(),
             index,
             asked,
             10**9,
@@ -527,6 +529,7 @@ def test_damage_in_a_block_that_is_ruled_out_is_named_once_for_all_searches(tmp_
         found.append([])
         scanner = Scanner(
             file.layout,
+            Storage(),
             index,
             asks(pattern=pattern),
             10**9,

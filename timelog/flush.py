@@ -246,7 +246,7 @@ class Flusher:
             sealed_before = max(index.sealed_before, time - time % MINUTE - MINUTE)
         files = tuple(target.name.path for target in targets)
         mark = Mark(os.getpid(), place.journal, place.offset, files)
-        self._store_lock.write(State(storage.boot_id(), mark))
+        self._store_lock.write(State(storage.boot_id(), mark, index.end, index.synced_end))
         self._unfinished = True
         if durable:
             self._sync_others(mark)
@@ -271,7 +271,7 @@ class Flusher:
         # Publishes the commit and releases the batch in one step, under the index's lock.
         if not index.publish(commit, end):
             raise StorageError(errno.EIO, "the commit that was written is not what the index has")
-        self._store_lock.write(State(storage.boot_id()))
+        self._store_lock.write(State(storage.boot_id(), None, index.end, index.synced_end))
         self._unfinished = False
 
     def _check_lock(self) -> None:
@@ -288,8 +288,10 @@ class Flusher:
             # The next fsync of the same files may say that all is well, which it is not.
             journal = f"{names.CONTROL}/{names.JOURNAL}/{self._layout.journal(mark.journal).name}"
             suspect = (*sorted(self._index.unsynced), journal)
+            mark = msgspec.structs.replace(mark, suspect=suspect)
+            index = self._index
             self._store_lock.write(
-                State(self._storage.boot_id(), msgspec.structs.replace(mark, suspect=suspect))
+                State(self._storage.boot_id(), mark, index.end, index.synced_end)
             )
             raise
         if self._named != mark.journal:

@@ -21,10 +21,10 @@ from timelog.damage import Damage
 from timelog.day import Day, segment_name
 from timelog.errors import DamagedError, NotALogError
 from timelog.journal import Bad, Begin, Block, Commit, Entry, read
-from timelog.lock import read_mark, read_state
+from timelog.lock import End, read_mark, read_state
 from timelog.names import Layout, SegmentName
 from timelog.segment import FileIndex, Segment
-from timelog.storage import Storage
+from timelog.storage import UNKNOWN_BOOT, Storage
 from timelog.timestamp import DAY
 
 _log = logging.getLogger("timelog")
@@ -54,6 +54,14 @@ class Place(NamedTuple):
 
     journal: int
     offset: int
+
+
+class Tail(NamedTuple):
+    """What ends the journal and is no record: ``torn``, a write that was cut off, or damage."""
+
+    start: int
+    end: int
+    torn: bool
 
 
 _EMPTY = checkpoint.Root("", 0, 1, 0, 0, 0, 0, 0, {}, {}, ())
@@ -102,8 +110,9 @@ class Index:
         self.lost = root.lost
         self.unsynced: set[str] = set()
         self.synced = root.sequence
+        self.synced_end = self.end
         self.since_checkpoint = 0
-        self.bad_tail: Bad | None = None
+        self.bad_tail: Tail | None = None
         self.damage = dict.fromkeys(root.damage)
         self._recent.clear()
         self._loaded = 0
@@ -186,26 +195,36 @@ class Index:
         if following:
             end = min(end, following[0].valid)
         self._read_records(data[: max(end - self.place.offset, 0)], final=following is not None)
-        if self.bad_tail is not None and self.bad_tail.torn and self._nothing_is_unfinished():
+        tail = self.bad_tail
+        if tail is not None and tail.torn and not self._may_be_torn(tail.start):
             if self._read_journal() != data[self.place.offset - start :] or (
                 following is None and self._begin_of(self.place.journal + 1) is not None
             ):
                 # Somebody was just writing or repairing it.
                 return True
-            self.bad_tail = self.bad_tail._replace(torn=False)
-            self._damaged_journal(self.bad_tail)
+            self.bad_tail = tail._replace(torn=False)
+            self._damaged_journal(tail.start, tail.end)
         if following is None or stop:
             return False
         begin, offset = following
         if end < begin.valid:
-            self._damaged_journal(Bad(end, begin.valid, torn=False))
+            self._damaged_journal(end, begin.valid)
         self._begin(begin, offset)
         return True
 
-    def _nothing_is_unfinished(self) -> bool:
-        """Whether no process of this boot was cut off while it wrote: then nothing can be torn."""
+    def _may_be_torn(self, start: int) -> bool:
+        """Whether what ends the journal at ``start`` may be a write that was cut off.
+
+        In the boot of the last holder of the lock only if it left a mark. Since then power may
+        have gone, and all may be torn that is not known to have been durable before.
+        """
         state = read_state(self._storage, self._layout.lock)
-        return state is not None and state.boot == self._boot and state.busy is None
+        if state is not None and state.boot == self._boot != UNKNOWN_BOOT:
+            return state.busy is not None
+        durable = [self.synced_end]
+        if state is not None and state.synced is not None:
+            durable.append(state.synced)
+        return (self.place.journal, start) >= max((end.journal, end.offset) for end in durable)
 
     def _read_records(self, data: bytes, *, final: bool) -> None:
         bad: Bad | None = None
@@ -214,19 +233,40 @@ class Index:
                 bad = item
                 continue
             if bad is not None:
-                self._damaged_journal(bad)
-                bad = None
-            self._record(item)
-        self.bad_tail = bad
-        if bad is not None and (final or not bad.torn):
-            self._damaged_journal(bad)
+                self._damaged_journal(*bad)
+            self._record(item, is_known_gap=bad is not None)
+            bad = None
+        self.bad_tail = None if bad is None else Tail(*bad, torn=not final)
+        if bad is not None and final:
+            self._damaged_journal(*bad)
 
-    def _record(self, entry: Entry) -> None:
+    def _record(self, entry: Entry, *, is_known_gap: bool) -> None:
         record = entry.record
-        if isinstance(record, Commit):
-            self.apply(record, Place(self.place.journal, entry.end))
-        else:
+        if isinstance(record, Begin):
             self._begin(record, entry.end)
+            return
+        if not is_known_gap:
+            self._note_gap(record.sequence - 1)
+        self.apply(record, Place(self.place.journal, entry.end))
+
+    def _note_gap(self, sequence: int) -> None:
+        """All commits up to ``sequence`` were in the journal; those that we do not have are lost"""
+        if sequence > self.sequence:
+            lost = f"commits {self.sequence + 1} to {sequence} are missing"
+            self.found_damage(Damage(self._journal_name(), self.place.offset, 0, lost))
+
+    def expect(self, end: End | None) -> None:
+        """Take for lost, and name as damage, what was committed up to ``end`` and is not there.
+
+        For who holds the store lock, or read ``end`` before the journal. The positions stay used.
+        """
+        with self.lock:
+            if end is None or end.sequence <= self.sequence:
+                return
+            self._note_gap(end.sequence)
+            if end.position > self.position:
+                self.missing.append((self.position, end.position - 1))
+            self.sequence, self.position = end.sequence, max(end.position, self.position)
 
     def _begin(self, begin: Begin, offset: int) -> None:
         self.log = self.log or begin.log
@@ -237,8 +277,13 @@ class Index:
         for path in begin.fenced:
             name = segment_name(path)
             self.day(name.span.start).fence(name, begin.time)
+        if self.bad_tail is None:
+            self._note_gap(begin.sequence)
+        self.sequence = max(self.sequence, begin.sequence)
         self.time = max(self.time, begin.time)
         self.place = Place(begin.number, offset)
+        if not self.unsynced:
+            self.synced_end = self.end
         # It was that of the file before.
         self.bad_tail = None
         self.since_checkpoint += 1
@@ -269,15 +314,12 @@ class Index:
                 at += len(part)
         return b"".join(parts)
 
-    def _damaged_journal(self, bad: Bad) -> None:
-        file = self._layout.journal(self.place.journal).relative_to(self._layout.root)
-        damage = Damage(
-            str(file),
-            bad.start,
-            bad.end - bad.start,
-            "not a record of the journal; the events it named are missing",
-        )
-        self.found_damage(damage)
+    def _damaged_journal(self, start: int, end: int) -> None:
+        reason = "not a record of the journal; the events it named are missing"
+        self.found_damage(Damage(self._journal_name(), start, end - start, reason))
+
+    def _journal_name(self) -> str:
+        return str(self._layout.journal(self.place.journal).relative_to(self._layout.root))
 
     def found_damage(self, damage: Damage) -> None:
         """Remember damage that somebody met; `tell` reports it, once."""
@@ -326,12 +368,18 @@ class Index:
             if commit.durable:
                 self.unsynced.clear()
                 self.synced = commit.sequence
+                self.synced_end = self.end
             else:
                 self.synced = max(self.synced, commit.synced)
                 self.unsynced.update(block.path for block in commit.blocks)
             if commit.writer == self.writer:
                 self._released(commit.batch)
             self._is_loaded = True
+
+    @property
+    def end(self) -> End:
+        """How far the journal has been read, and what was committed up to there."""
+        return End(*self.place, self.sequence, self.position)
 
     def publish(self, commit: Commit, place: Place) -> bool:
         """Add the commit that was just written up to ``place``; whether it counts now."""

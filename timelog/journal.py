@@ -23,8 +23,6 @@ from timelog.checksum import crc32
 from timelog.errors import VersionError
 
 MARK = b"tlJ1"
-# Disks write so many bytes whole.
-_SECTOR = 512
 _HEADER = struct.Struct("<4sQII")
 _CHECKED = struct.Struct("<QI")
 
@@ -110,14 +108,10 @@ class Entry(NamedTuple):
 
 
 class Bad(NamedTuple):
-    """A stretch of a journal file that is no record.
-
-    ``torn``: it ends the file and is short or ends in NULs, as a write that was cut off leaves it.
-    """
+    """A stretch of a journal file that is no record."""
 
     start: int
     end: int
-    torn: bool
 
 
 def pack(record: Record, offset: int) -> bytes:
@@ -138,7 +132,7 @@ def read(data: bytes, base: int) -> Iterator[Entry | Bad]:
         entry = _record(data, at, base)
         if entry is None:
             end = _resynchronise(data, at + 1, base)
-            yield Bad(base + at, base + end, _is_torn(data, at, end, base))
+            yield Bad(base + at, base + end)
             at = end
         else:
             yield entry
@@ -178,25 +172,6 @@ def _resynchronise(data: bytes, at: int, base: int) -> int:
             return at
         at += 1
     return len(data)
-
-
-def _is_torn(data: bytes, at: int, end: int, base: int) -> bool:
-    if end < len(data):
-        return False
-    if data[at:].endswith(b"\0") or _lacks_a_sector(data, at, base):
-        return True
-    if len(data) - at < _HEADER.size:
-        return MARK.startswith(data[at : at + 4]) or data.startswith(MARK, at)
-    mark, _, length, _ = _HEADER.unpack_from(data, at)
-    return bool(mark == MARK and at + _HEADER.size + length > len(data))
-
-
-def _lacks_a_sector(data: bytes, at: int, base: int) -> bool:
-    """Whether one of the sectors behind ``data[at]`` was never written: power went before."""
-    first = at + -(base + at) % _SECTOR
-    return any(
-        not data[start : start + _SECTOR].strip(b"\0") for start in range(first, len(data), _SECTOR)
-    )
 
 
 def _crc(offset: int, payload: bytes) -> int:

@@ -2,9 +2,10 @@
 
 One writer at a time changes the disk: it holds ``flock`` on ``.timelog/lock``. Before its first
 write it puts a busy mark into the file (boot, journal place, files it will touch), and takes it out
-when its commit is durable. Who takes the lock and finds a mark repairs first; readers do not go
-beyond the marked place of the journal. The file is never truncated and never removed; it is not
-synced, since a boot id in it tells when the page cache is gone. Where somebody else removed or
+when its commit is durable, leaving the place to which the journal then reaches. Who takes the lock
+and finds a mark repairs first; readers do not go beyond the marked place of the journal. The file
+is never truncated and never removed; it is not synced, since a boot id in it tells when the page
+cache is gone. Where somebody else removed or
 replaced it, two processes may hold "the" lock: each looks whether its file is still the one of that
 name, when it has taken it and when it has written.
 
@@ -51,11 +52,28 @@ class Mark(msgspec.Struct, frozen=True):
     suspect: tuple[str, ...] = ()
 
 
+class End(msgspec.Struct, frozen=True, array_like=True):
+    """A place of the journal, and what was committed up to there: the next position."""
+
+    journal: int
+    offset: int
+    sequence: int
+    position: int
+
+
 class State(msgspec.Struct, frozen=True):
-    """What the lock file says: the boot of the last holder, and its mark if it is unfinished."""
+    """What the lock file says: the boot of the last holder, and its mark if it is unfinished.
+
+    ``end``: how far the journal was when this was written; ``synced``: how far all was durable. By
+    them what the journal lost is told from what it never had. In a copy of the file, which has
+    another ``inode``, they say nothing and are left out; the lock itself looks after that.
+    """
 
     boot: str
     busy: Mark | None = None
+    end: End | None = None
+    synced: End | None = None
+    inode: int = 0
 
 
 class FileLock:
@@ -119,6 +137,7 @@ class StoreLock(FileLock):
 
     def write(self, state: State) -> None:
         """Put ``state`` into the file (the lock must be held)."""
+        state = msgspec.structs.replace(state, inode=self._storage.inode(self._fd))
         payload = msgspec.msgpack.encode(state)
         header = _HEADER.pack(len(payload), zlib.crc32(payload))
         self._storage.overwrite(self._fd, header + payload, 0)
@@ -165,7 +184,10 @@ def _parse(storage: Storage, fd: int) -> State | None:
     if len(payload) != length or zlib.crc32(payload) != crc:
         return None
     try:
-        return msgspec.msgpack.decode(payload, type=State)
+        state = msgspec.msgpack.decode(payload, type=State)
     except msgspec.DecodeError:
         # NULs, for one, have the right crc.
         return None
+    if state.inode != storage.inode(fd):
+        return State(state.boot, state.busy)
+    return msgspec.structs.replace(state, inode=0)

@@ -17,14 +17,18 @@ from pathlib import Path
 from timelog import names
 from timelog.checkpoint import Root
 from timelog.damage import Damage
+from timelog.errors import DamagedError
 from timelog.index import Index, Place
 from timelog.journal import Bad, Block, Commit, read
 from timelog.lock import Mark, State, StoreLock
 from timelog.names import Layout
 from timelog.rotate import begin_journal, sweep_temporary, write_checkpoint
 from timelog.storage import UNKNOWN_BOOT, Storage
+from timelog.timestamp import MINUTE
 
 _CHUNK = 1 << 20
+# Microseconds for which a flush may go on in a segment that another made.
+_UNSEALED = 3 * MINUTE
 
 
 class Repairer:
@@ -66,14 +70,13 @@ class Repairer:
         elif boot_changed or unfinished:
             self._check_tails()
         self._index.refresh(until=None)
-        tail = self._index.bad_tail
-        if tail is not None:
-            # What was torn is nothing; what is damaged stays in sight.
-            end = self._index.place if tail.torn else Place(self._index.place.journal, tail.end)
-            begin_journal(self._layout, self._storage, self._index, valid=end)
+        if state is not None:
+            self._index.expect(state.synced if boot_changed else state.end)
+        if self._index.bad_tail is not None:
+            begin_journal(self._layout, self._storage, self._index, valid=self._valid())
             self._index.refresh(until=None)
         if boot_changed or (state is not None and state.busy is not None):
-            self._lock.write(State(self._boot))
+            self._lock.write(State(self._boot, None, self._index.end, self._index.synced_end))
         if not self._is_swept:
             sweep_temporary(self._layout, self._storage)
             self._is_swept = True
@@ -144,10 +147,44 @@ class Repairer:
             self._forget(history, kept)
         self._index.reload()
         self._index.refresh(until=None)
-        touched = {block.path for commit in history.commits for block in commit.blocks}
-        cut = tuple(path for path in sorted(touched) if self._cut(path, self._committed(path)))
+        suspect = {block.path for commit in history.commits for block in commit.blocks}
+        suspect |= self._recent(history.since)
+        cut = tuple(path for path in sorted(suspect) if self._cut_tail(path))
         if cut or self._index.bad_tail is not None:
-            begin_journal(self._layout, self._storage, self._index, fenced=cut)
+            valid = self._valid()
+            begin_journal(self._layout, self._storage, self._index, valid=valid, fenced=cut)
+
+    def _valid(self) -> Place:
+        """Up to where the journal counts: what was torn goes, what is damaged stays in sight."""
+        place, tail = self._index.place, self._index.bad_tail
+        return place if tail is None or tail.torn else Place(place.journal, tail.end)
+
+    def _recent(self, since: int) -> set[str]:
+        """The segments of partitions that changed since then, by the file system's clock.
+
+        An unfinished flush, of which the journal has nothing, may have made or continued them: it
+        continues only what was made in the minutes before.
+        """
+        storage, root = self._storage, self._layout.root
+        earliest = (since - _UNSEALED) * 1000
+        return {
+            path
+            for partition in storage.names(root)
+            if names.parse_partition(partition) is not None
+            and storage.is_directory(root / partition)
+            and storage.status(root / partition).st_mtime_ns >= earliest
+            for name in storage.names(root / partition)
+            if names.parse_segment(path := f"{partition}/{name}") is not None
+        }
+
+    def _cut_tail(self, path: str) -> bool:
+        """`_cut` what no commit names; nothing where the index of that day cannot be read."""
+        try:
+            length = self._committed(path)
+        except DamagedError:
+            # Reported by whoever looks for its events.
+            return False
+        return self._cut(path, length)
 
     def _forget(self, history: _History, kept: int) -> None:
         """Make a checkpoint of the state in which only the first ``kept`` commits happened."""
@@ -226,6 +263,7 @@ class _History(Index):
         super()._take(root)
         self.commits, self.ends = [], []
         self.before = root.sequence
+        self.since = root.time
         self.start = self.place
 
     def apply(self, commit: Commit, place: Place) -> None:

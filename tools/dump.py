@@ -49,8 +49,7 @@ def describe(file: Path) -> Iterator[str]:
 def _journal(data: bytes) -> Iterator[str]:
     for item in read(data, 0):
         if isinstance(item, Bad):
-            kind = "torn: an unfinished record" if item.torn else "damaged: no record"
-            yield f"  {item.start:>9} {kind}, {item.end - item.start} bytes"
+            yield f"  {item.start:>9} no record, {item.end - item.start} bytes"
         elif isinstance(item.record, Begin):
             begin = item.record
             yield (

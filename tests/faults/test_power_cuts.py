@@ -23,12 +23,8 @@ from timelog.indexer import is_possible
 
 pytestmark = pytest.mark.timeout(1800)
 
-# Faults that are not mended yet, by what the oracle says of them: counted and printed, and each
-# shown by a test below that fails for the time being. Empty when all are mended.
-KNOWN = {
-    "uncommitted bytes are left": "^left by the repair: ",
-    "a journal record with a hole counts as damage": r"^health .*\.journal: .* not a record",
-}
+# Faults that are not mended yet, by what the oracle says of them: counted and printed.
+KNOWN: dict[str, str] = {}
 _FEW = Samples(1, 1, 1)
 _USUAL = Samples(2, 2, 3)
 _MANY = _USUAL.times(10) if IS_FULL else _USUAL
@@ -173,12 +169,9 @@ def test_a_storage_that_leaves_out_a_sync_is_found_out(ram: Path, control: str) 
     )
 
 
-# -- not mended yet -----------------------------------------------------------------------
+# -- losses that were seen once ------------------------------------------------------------
 
 
-@pytest.mark.xfail(
-    raises=Violation, reason="the check after a boot looks only at files of commits since the root"
-)
 def test_bytes_of_a_flush_that_no_commit_names_are_moved_away(ram: Path) -> None:
     """A file that was new in the flush whose power was cut."""
     recorded = cuts.run(registry["sync_appends"], ram / "run")
@@ -193,8 +186,12 @@ def test_a_journal_record_of_which_a_sector_is_missing_is_torn(ram: Path) -> Non
     log.append_many({"content": f"lost {n}", "timestamp": n * 60} for n in range(15))
     journal = ram / "log" / ".timelog" / "journal" / "0000000001.journal"
     before = journal.stat().st_size
+    lock = ram / "log" / ".timelog" / "lock"
+    unfinished = lock.read_bytes()
     log.flush()
     abandon(log)
+    # The power went before the journal's sync came back.
+    lock.write_bytes(unfinished)
     data = bytearray(journal.read_bytes())
     sector = before // 512 * 512 + 512
     assert sector + 512 < len(data)
@@ -213,19 +210,7 @@ def test_the_format_file_is_named_when_the_journal_is_on_the_disk(ram: Path) -> 
     assert ("sync directory", "log/.timelog") in ops[:named]
 
 
-@pytest.mark.parametrize(
-    "boot",
-    [
-        "one",
-        pytest.param(
-            "two",
-            marks=pytest.mark.xfail(
-                raises=AssertionError,
-                reason="after a boot a damaged newest record passes for an unfinished one",
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("boot", ["one", "two"])
 def test_damage_of_the_newest_record_stays_in_sight(ram: Path, boot: str) -> None:
     """Whatever boot finds it, and however often the log is opened."""
     path = ram / "log"
