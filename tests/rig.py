@@ -42,6 +42,9 @@ class FaultyStorage(Storage):
     ``sticky``: every later call fails too; else just the one. ``only``: count only these calls.
     """
 
+    # One after the other: each run is to be the same.
+    syncs_at_once = 1
+
     def __init__(
         self, at: int = 0, fault: str = "kill", *, sticky: bool = False, only: str = ""
     ) -> None:

@@ -196,6 +196,57 @@ def test_descriptors_are_not_inherited(storage: Storage, tmp_path: Path) -> None
         os.close(fd)
 
 
+# -- syncing together ---------------------------------------------------------------------
+
+
+class Slow(Storage):
+    """Syncs that wait for each other, so that they end only where all go on at once."""
+
+    def __init__(self, together: int) -> None:
+        super().__init__()
+        self._all = threading.Barrier(together, timeout=30)
+        self.synced: list[object] = []
+
+    def sync(self, fd: int) -> None:
+        self._all.wait()
+        self.synced.append(fd)
+        if fd == 13:
+            raise OSError(errno.EIO, "an error")
+
+    def sync_directory(self, path: Path) -> None:
+        self._all.wait()
+        self.synced.append(path)
+
+
+def test_files_and_directories_are_synced_together(tmp_path: Path) -> None:
+    storage = Slow(8)
+    storage.sync_all([1, 2, 3, 4, 5, 6], [tmp_path, tmp_path.parent])
+    assert set(storage.synced) == {1, 2, 3, 4, 5, 6, tmp_path, tmp_path.parent}
+
+
+def test_more_files_than_go_on_at_once_are_all_synced() -> None:
+    storage = Slow(1)
+    storage.sync_all(range(100, 200))
+    assert sorted(map(str, storage.synced)) == list(map(str, range(100, 200)))
+
+
+def test_the_error_of_any_sync_is_raised_when_none_goes_on() -> None:
+    before = threading.active_count()
+    with pytest.raises(OSError, match="an error"):
+        Slow(8).sync_all([1, 2, 3, 4, 5, 6, 7, 13])
+    assert threading.active_count() == before
+
+
+def test_syncs_go_on_where_the_system_has_no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", none)
+    storage = Slow(1)
+    storage.sync_all([1, 2, 3])
+    assert storage.synced == [1, 2, 3]
+
+
 # -- reading ------------------------------------------------------------------------------
 
 

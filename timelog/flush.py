@@ -14,6 +14,7 @@ import logging
 import os
 import threading
 from collections import deque
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,7 +38,7 @@ from timelog.journal import Block, Commit, pack
 from timelog.lock import Mark, State, StoreLock
 from timelog.names import Layout, SegmentName
 from timelog.repair import Repairer
-from timelog.rotate import is_due, sync_files, write_checkpoint
+from timelog.rotate import FILES_AT_ONCE, is_due, sync_files, write_checkpoint
 from timelog.storage import Storage
 from timelog.timestamp import MINUTE
 
@@ -324,29 +325,24 @@ class Flusher:
     def _write_segments(self, targets: list[_Target], shift: int, durable: bool) -> list[Block]:
         storage = self._storage
         blocks: list[Block] = []
-        new_in: set[Path] = set()
-        for target in targets:
-            path = self._layout.segment(target.name.path)
-            if target.is_new:
-                storage.make_directory(path.parent)
-                # The root too, since a flush that failed may have made the partition.
-                new_in |= {path.parent, self._layout.root}
-                fd = storage.create(path)
-            else:
-                fd = storage.open_append(path)
-            try:
-                blocks += self._write_segment(fd, target, shift)
-                if storage.size(fd) != blocks[-1].end:
-                    raise StorageError(
-                        errno.EIO, f"{path} was changed by somebody else while it was written"
-                    )
+        for at in range(0, len(targets), FILES_AT_ONCE):
+            new_in: set[Path] = set()
+            with ExitStack() as opened:
+                fds = []
+                for target in targets[at : at + FILES_AT_ONCE]:
+                    path = self._layout.segment(target.name.path)
+                    if target.is_new:
+                        storage.make_directory(path.parent)
+                        # The root too, since a flush that failed may have made the partition.
+                        new_in |= {path.parent, self._layout.root}
+                        fd = storage.create(path)
+                    else:
+                        fd = storage.open_append(path)
+                    opened.callback(storage.close, fd)
+                    fds.append(fd)
+                    blocks += self._write_segment(fd, target, shift)
                 if durable:
-                    storage.sync(fd)
-            finally:
-                storage.close(fd)
-        if durable:
-            for directory in sorted(new_in, reverse=True):
-                storage.sync_directory(directory)
+                    storage.sync_all(fds, sorted(new_in, reverse=True))
         return blocks
 
     def _write_segment(self, fd: int, target: _Target, shift: int) -> list[Block]:
@@ -361,6 +357,11 @@ class Flusher:
                 self._storage.write(fd, *parts)
                 parts.clear()
         self._storage.write(fd, *parts)
+        if self._storage.size(fd) != blocks[-1].end:
+            path = self._layout.segment(target.name.path)
+            raise StorageError(
+                errno.EIO, f"{path} was changed by somebody else while it was written"
+            )
         return blocks
 
     def _write_commit(self, commit: Commit, place: Place, durable: bool) -> Place:

@@ -7,6 +7,7 @@ next rotation.
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 from timelog import checkpoint, names
@@ -19,6 +20,8 @@ from timelog.storage import Storage
 # Either is reason enough for a checkpoint.
 MOST_COMMITS = 4096
 MOST_JOURNAL = 1024 * 1024
+# So many segments are open, and synced together, at a time.
+FILES_AT_ONCE = 64
 
 
 def is_due(index: Index) -> bool:
@@ -110,17 +113,23 @@ def sync_files(layout: Layout, storage: Storage, index: Index) -> None:
     if not index.unsynced:
         return
     directories = {layout.root}
-    for name in sorted(index.unsynced):
-        path = layout.segment(name)
-        try:
-            _sync_file(storage, path)
-        except FileNotFoundError:
-            index.found_damage(Damage(name, 0, 0, "is gone before it was synced"))
-        else:
-            directories.add(path.parent)
+    files = sorted(index.unsynced)
+    for at in range(0, len(files), FILES_AT_ONCE):
+        with ExitStack() as opened:
+            fds = []
+            for name in files[at : at + FILES_AT_ONCE]:
+                path = layout.segment(name)
+                try:
+                    fd = storage.open_append(path)
+                except FileNotFoundError:
+                    index.found_damage(Damage(name, 0, 0, "is gone before it was synced"))
+                    continue
+                opened.callback(storage.close, fd)
+                fds.append(fd)
+                directories.add(path.parent)
+            storage.sync_all(fds)
     _sync_file(storage, layout.journal(index.place.journal))
-    for directory in sorted(directories, reverse=True):
-        storage.sync_directory(directory)
+    storage.sync_all((), sorted(directories, reverse=True))
     index.unsynced.clear()
 
 

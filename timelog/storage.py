@@ -14,9 +14,12 @@ import fcntl
 import mmap
 import os
 import stat
+import threading
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 UNKNOWN_BOOT = "unknown"
@@ -27,6 +30,9 @@ _BASE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 class Storage:
     """The plain storage of production: system calls, and nothing between."""
+
+    # How many syncs `sync_all` lets go on together: file systems make one of those that wait.
+    syncs_at_once = 8
 
     def __init__(self, file_mode: int = 0o600, directory_mode: int = 0o700) -> None:
         self._file_mode = file_mode
@@ -254,6 +260,32 @@ class Storage:
 
     # -- made of the above ----------------------------------------------------------------
 
+    def sync_all(self, fds: Sequence[int], directories: Iterable[Path] = ()) -> None:
+        """Return when all these files and directories are on the device; some at a time.
+
+        Raises what the first that failed did, when none goes on any more.
+        """
+        jobs: deque[Callable[[], None]] = deque(partial(self.sync, fd) for fd in fds)
+        jobs += (partial(self.sync_directory, path) for path in directories)
+        errors: list[BaseException] = []
+        helpers: list[threading.Thread] = []
+        try:
+            for _ in range(min(len(jobs), self.syncs_at_once) - 1):
+                helper = threading.Thread(target=_work, args=(jobs, errors), daemon=True)
+                try:
+                    helper.start()
+                except RuntimeError:
+                    # The system has no thread to give, or the interpreter ends: fewer will do.
+                    break
+                helpers.append(helper)
+            _work(jobs, errors)
+        finally:
+            # Nothing may close what they still sync.
+            for helper in helpers:
+                helper.join()
+        if errors:
+            raise errors[0]
+
     def replace(self, path: Path, data: bytes, temporary: Path) -> None:
         """Put ``data`` in the place of ``path`` in one step that survives a power cut.
 
@@ -269,6 +301,19 @@ class Storage:
             self.close(fd)
         self.rename(temporary, path)
         self.sync_directory(path.parent)
+
+
+def _work(jobs: deque[Callable[[], None]], errors: list[BaseException]) -> None:
+    """Do jobs until none is left, or one failed."""
+    while not errors:
+        try:
+            job = jobs.popleft()
+        except IndexError:
+            return
+        try:
+            job()
+        except BaseException as error:
+            errors.append(error)
 
 
 def _plain(fd: int, path: Path) -> int:

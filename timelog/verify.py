@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 
 import msgspec
 
@@ -23,6 +24,10 @@ from timelog.lock import is_held
 from timelog.names import Layout
 from timelog.storage import Storage
 from timelog.timestamp import from_datetime
+
+_timestamp = attrgetter("timestamp")
+_tags = attrgetter("tags")
+_source = attrgetter("source")
 
 
 class Verification(msgspec.Struct, frozen=True):
@@ -218,22 +223,21 @@ def _deep_problems(block: Block, data: bytes) -> Iterator[str]:
     if not events:
         yield "there are no events in it"
         return
-    times = [from_datetime(event.timestamp) for event in events]
+    times = list(map(_timestamp, events))
+    first, last = from_datetime(min(times)), from_datetime(max(times))
     checks: list[tuple[str, Callable[[], bool]]] = [
         ("the number of events is another", lambda: len(events) == block.count),
-        ("the times are others", lambda: (min(times), max(times)) == (block.first, block.last)),
+        ("the times are others", lambda: (first, last) == (block.first, block.last)),
         (
             "the tags are others",
             lambda: (
                 block.tags is None
-                or {tag for event in events for tag in event.tags} == set(block.tags)
+                or {tag for tags in set(map(_tags, events)) for tag in tags} == set(block.tags)
             ),
         ),
         (
             "the sources are others",
-            lambda: (
-                block.sources is None or {event.source for event in events} == set(block.sources)
-            ),
+            lambda: block.sources is None or set(map(_source, events)) == set(block.sources),
         ),
         ("the positions are others", lambda: sum(block.runs[1::2]) == block.count),
     ]

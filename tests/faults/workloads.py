@@ -37,6 +37,8 @@ class Stage(Storage):
 
     base: Path
     now: int
+    # One after the other: each run is to be the same.
+    syncs_at_once = 1
 
     def mark(self, begun: int, acknowledged: int) -> None:
         """Note how many flushes have begun, and how many were acknowledged as durable."""
