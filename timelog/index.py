@@ -119,6 +119,14 @@ class Index:
 
     # -- reading the disk -----------------------------------------------------------------
 
+    def load(self) -> None:
+        """Read all there is for the first time, and miss what should be there."""
+        # First the lock: somebody may commit meanwhile.
+        state = read_state(self._storage, self._layout.lock)
+        self.refresh()
+        if state is not None:
+            self.expect(state.committed(self._boot))
+
     def refresh(self, until: Place | None = READER) -> None:
         """Catch up with the journal, as far as ``until``.
 

@@ -25,7 +25,7 @@ from pathlib import Path
 import msgspec
 
 from timelog.errors import LockTimeout
-from timelog.storage import Storage
+from timelog.storage import UNKNOWN_BOOT, Storage
 
 _HEADER = struct.Struct("<II")
 _RETRIES = 100
@@ -74,6 +74,10 @@ class State(msgspec.Struct, frozen=True):
     end: End | None = None
     synced: End | None = None
     inode: int = 0
+
+    def committed(self, boot: str) -> End | None:
+        """What must be in the journal where the machine runs as ``boot`` now."""
+        return self.end if self.boot == boot != UNKNOWN_BOOT else self.synced
 
 
 class FileLock:

@@ -71,7 +71,7 @@ class Repairer:
             self._check_tails()
         self._index.refresh(until=None)
         if state is not None:
-            self._index.expect(state.synced if boot_changed else state.end)
+            self._index.expect(state.committed(self._boot))
         if self._index.bad_tail is not None:
             begin_journal(self._layout, self._storage, self._index, valid=self._valid())
             self._index.refresh(until=None)

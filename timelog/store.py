@@ -66,7 +66,7 @@ class Store:
         self.id = self._find_or_create()
         self._begin()
         try:
-            self.index.refresh()
+            self.index.load()
             if options.is_writable:
                 self.flusher.take_store()
         except OSError as error:
@@ -135,7 +135,7 @@ class Store:
         """The index, read anew: what this process knows of the disk may be long ago."""
         index = Index(self.layout, self.storage, "", lambda batch: None)
         try:
-            index.refresh()
+            index.load()
         except OSError as error:
             raise storage_error("reading the index", error) from error
         return index
