@@ -57,13 +57,12 @@ class SegmentName(NamedTuple):
     @property
     def file(self) -> str:
         """The file name: ``20261121T1015Z-20261121T1016Z.2.jsonl``."""
-        suffix = f".{self.number}" if self.number > 1 else ""
-        return f"{_stamp(self.span.start)}-{_stamp(self.span.end)}{suffix}.jsonl"
+        return _file(self)
 
     @property
     def path(self) -> str:
         """The path below the log's directory: ``2026-11-21/`` and the file name."""
-        return f"{partition(self.span.start)}/{self.file}"
+        return _path(self)
 
 
 def partition(us: int) -> str:
@@ -153,14 +152,25 @@ class Layout:
         self.index_root = self.index / ROOT
         self.quarantine = self.control / QUARANTINE
         self.temporary = self.control / TEMPORARY
+        # The absolute path of a segment named relative to the log.
+        self.segment = lru_cache(maxsize=1024)(root.joinpath)
 
-    def segment(self, path: str) -> Path:
-        """The absolute path of a segment named relative to the log."""
-        return self.root / path
 
     def journal(self, number: int) -> Path:
         """The absolute path of journal file ``number``."""
         return self.journals / journal(number)
+
+
+# Of the few segments in use the names are asked for again and again.
+@lru_cache(maxsize=1024)
+def _file(name: SegmentName) -> str:
+    suffix = f".{name.number}" if name.number > 1 else ""
+    return f"{_stamp(name.span.start)}-{_stamp(name.span.end)}{suffix}.jsonl"
+
+
+@lru_cache(maxsize=1024)
+def _path(name: SegmentName) -> str:
+    return f"{partition(name.span.start)}/{_file(name)}"
 
 
 def _stamp(us: int) -> str:

@@ -19,7 +19,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 UNKNOWN_BOOT = "unknown"
@@ -49,10 +49,7 @@ class Storage:
 
     def boot_id(self) -> str:
         """A text that changes at each boot of the machine; `UNKNOWN_BOOT` where none is known."""
-        try:
-            return Path("/proc/sys/kernel/random/boot_id").read_bytes().decode().strip()
-        except OSError:
-            return UNKNOWN_BOOT
+        return _boot_id()
 
     # -- reading --------------------------------------------------------------------------
 
@@ -301,6 +298,14 @@ class Storage:
             self.close(fd)
         self.rename(temporary, path)
         self.sync_directory(path.parent)
+
+
+@cache
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_bytes().decode().strip()
+    except OSError:
+        return UNKNOWN_BOOT
 
 
 def _work(jobs: deque[Callable[[], None]], errors: list[BaseException]) -> None:
