@@ -348,7 +348,7 @@ def test_what_is_ignored_stays_ignored(path: Path) -> None:
     process = start(program, path, prefix=("nohup",))
     until(process, "ready")
     process.send_signal(signal.SIGHUP)
-    out, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert found(path) == ["x"]
 

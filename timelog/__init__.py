@@ -3,8 +3,8 @@
 The modules, in reading order (each imports only from those before it):
 
 ground   `errors`, `damage`, `timestamp`, `span`, `event`, `storage` (every call that changes the
-         disk), `guard`, `signals`, `timer`, `uuid7`, `checksum`, `options`, `ahead`,
-         `worker`, `deadline`
+         disk), `guard`, `signals`, `mounts`, `timer`, `uuid7`, `checksum`, `options`,
+         `ahead`, `worker`, `deadline`
 format   `names` (every file name), `codec` (events as lines), `journal`
 state    `memfile`, `buffer` (events not yet on disk), `segment`, `checkpoint`, `day`, `lock`,
          `index`
