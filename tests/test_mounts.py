@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import timelog
-from timelog import mounts, store
+from timelog import mounts
 from timelog.mounts import FileSystem, file_system
 
 Open = Callable[..., timelog.EventLog]
@@ -100,8 +100,8 @@ def test_a_log_on_a_network_is_warned_of_once(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(store, "_told_devices", set())
-    monkeypatch.setattr(mounts, "is_block_device", lambda device: False)
+    monkeypatch.setattr(mounts, "_known", set())
+    monkeypatch.setattr(os, "major", lambda device: 0)
     monkeypatch.setattr(mounts, "file_system", lambda path: FileSystem("nfs4", "box:/export"))
     with caplog.at_level(logging.WARNING, "timelog"):
         open_log(tmp_path / "one").close()
@@ -114,8 +114,8 @@ def test_a_log_on_a_network_is_warned_of_once(
 def test_a_log_on_a_device_is_not_looked_up(
     open_log: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(store, "_told_devices", set())
-    monkeypatch.setattr(mounts, "is_block_device", lambda device: True)
+    monkeypatch.setattr(mounts, "_known", set())
+    monkeypatch.setattr(os, "major", lambda device: 8)
     monkeypatch.setattr(mounts, "MOUNTS", None)
     open_log()
     assert not caplog.records

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from pathlib import Path
 from typing import NamedTuple
 
 MOUNTS = Path("/proc/self/mountinfo")
+_log = logging.getLogger("timelog")
+_known: set[int] = set()
 _NETWORK = re.compile(
     "9p|acfs|afs|beegfs|ceph|cifs|coda|davfs|drvfs|glusterfs|gfs2?|gpfs|lustre|ncpfs|nfs4?|ocfs2"
     "|orangefs|prl_fs|pvfs2|smb3|smbfs|vboxsf|virtiofs|vmhgfs"
@@ -65,9 +68,25 @@ def file_system(path: Path) -> FileSystem | None:
     return best[2] if best else None
 
 
-def is_block_device(device: int) -> bool:
-    """Whether ``device``, the ``st_dev`` of a path, is one of this machine's and no network."""
-    return os.major(device) != 0
+def warn_of_network(path: Path) -> None:
+    """Log a warning, once a process and device, where ``path`` is on a network file system.
+
+    Cost: a ``stat`` where it is on a device of this machine's, else that of `file_system`, once.
+    Raises as that does.
+    """
+    device = path.stat().st_dev
+    # What has no device of its own: a network, and some that are local nevertheless.
+    if os.major(device) != 0 or device in _known:
+        return
+    _known.add(device)
+    found = file_system(path)
+    if found is not None and found.is_network:
+        _log.warning(
+            "%s is on a network file system, %s: nothing is promised there, see what "
+            "'timelog torture' finds",
+            path,
+            found,
+        )
 
 
 def _plain(text: str) -> str:

@@ -33,10 +33,6 @@ _PAUSE = 0.01
 class Keeper(Protocol):
     """What holds something in memory. Thread-safe; no method raises."""
 
-    @property
-    def lock_timeout(self) -> float:
-        """Seconds that `store_before_end` may wait for another process."""
-
     def store_before_end(self) -> None:
         """Store it; where that fails, log it."""
 
@@ -57,17 +53,18 @@ class _State:
         self.is_exiting = False
 
 
-_keepers: set[Keeper] = set()
+# With the seconds that each may wait for another process.
+_keepers: dict[Keeper, float] = {}
 _state = _State()
 
 
-def watch(keeper: Keeper) -> None:
-    """Let ``keeper`` store before a signal ends the process.
+def watch(keeper: Keeper, patience: float) -> None:
+    """Let ``keeper``, which waits ``patience`` seconds for others, store before the process ends.
 
     A signal that somebody handles or ignores is left alone, and so are all where this is not the
     main thread of the main interpreter.
     """
-    _keepers.add(keeper)
+    _keepers[keeper] = patience
     for number in NUMBERS:
         if signal.getsignal(number) is signal.SIG_DFL:
             _set(number, _handle)
@@ -75,7 +72,7 @@ def watch(keeper: Keeper) -> None:
 
 def forget(keeper: Keeper) -> None:
     """Take `watch` back; after the last keeper the signals are as they were before the first."""
-    _keepers.discard(keeper)
+    _keepers.pop(keeper, None)
     if not _keepers:
         for number in NUMBERS:
             if signal.getsignal(number) is _handle:
@@ -116,7 +113,7 @@ def _obey(number: int, main: int) -> None:
     if not state.obeying.acquire(blocking=False):
         return
     state.arrived = number
-    limit = max((keeper.lock_timeout for keeper in list(_keepers)), default=0.0) + _WRITING
+    limit = max(_keepers.copy().values(), default=0.0) + _WRITING
     if not _ends_within(_store, limit):
         for keeper in list(_keepers):
             keeper.log_loss(f"storing them took longer than {limit:g} seconds")

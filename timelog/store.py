@@ -46,8 +46,6 @@ _INDEX_INTERVAL = 30.0
 _INDEX_PAUSE = 1.0
 # Kept until they are closed: what is in memory when the interpreter exits is flushed then.
 _open_stores: set[Store] = set()
-# Those of which was told, if need be, what they mean for a log.
-_told_devices: set[int] = set()
 
 
 @atexit.register
@@ -73,7 +71,7 @@ class Store:
             self.index.load()
             if options.is_writable:
                 self.flusher.take_store()
-                self._tell_of_network()
+                mounts.warn_of_network(path)
         except OSError as error:
             if options.is_writable and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
                 raise ReadOnlyError(
@@ -87,7 +85,7 @@ class Store:
             )
         _open_stores.add(self)
         if options.is_writable and options.exit_signals:
-            signals.watch(self)
+            signals.watch(self, options.lock_timeout)
 
     def _begin(self) -> None:
         """Make the parts that belong to this process."""
@@ -213,11 +211,6 @@ class Store:
         except TimelogError as error:
             self.log_loss(error)
 
-    @property
-    def lock_timeout(self) -> float:
-        """Seconds to wait for another process."""
-        return self.options.lock_timeout
-
     def store_before_end(self) -> None:
         """Flush where a signal is about to end the process; an error is logged."""
         try:
@@ -315,22 +308,6 @@ class Store:
         if not self.options.is_writable:
             raise NotALogError(f"{self.layout.root} is not a timelog; check the path")
         return create_log(self.layout, self.storage, self.options.lock_timeout)
-
-    def _tell_of_network(self) -> None:
-        """Warn, once a process and device, where a lock or an fsync may not be what it should."""
-        root = self.layout.root
-        device = root.stat().st_dev
-        if mounts.is_block_device(device) or device in _told_devices:
-            return
-        _told_devices.add(device)
-        found = mounts.file_system(root)
-        if found is not None and found.is_network:
-            _log.warning(
-                "%s is on a network file system, %s: nothing is promised there, see what "
-                "'timelog torture' finds",
-                root,
-                found,
-            )
 
     def _close_in_worker_process(self) -> None:
         """Flush at the exit of a multiprocessing worker, which skips the interpreter's own."""
