@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -443,6 +444,45 @@ signal.pause()
     )
     assert end(start(program, path), -signal.SIGHUP) == "-15\n['child']\n"
     assert sorted(found(path)) == ["child", "parent"]
+
+
+def in_child(act: Callable[[], bool]) -> bool:
+    """What ``act`` returns in a child, where it may do lasting harm."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os._exit(0 if act() else 1)
+        finally:
+            os._exit(2)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_no_flush_begins_after_the_last_one(path: Path, open_log: Open) -> None:
+    """It would be cut off by the end of the process."""
+    log = open_log()
+
+    def act() -> bool:
+        log.append("kept")
+        thread = threading.Thread(target=log._store.store_before_end)
+        thread.start()
+        thread.join()
+        return not log._store.flusher._lock.acquire(blocking=False)
+
+    assert in_child(act)
+    assert found(path) == ["kept"]
+
+
+def test_a_child_of_a_process_that_is_about_to_end_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signals, "_state", signals._State())
+    signals._state.obeying.acquire()
+    signals._state.arrived = signal.SIGTERM
+    signals._state.is_stored = True
+
+    def act() -> bool:
+        state = signals._state
+        return not (state.arrived or state.is_stored or state.obeying.locked())
+
+    assert in_child(act)
 
 
 def _work(path: str, ready: Event) -> None:
