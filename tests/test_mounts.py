@@ -12,12 +12,13 @@ import pytest
 import timelog
 from timelog import mounts
 from timelog.mounts import FileSystem, file_system
+from timelog.storage import Storage
 
 Open = Callable[..., timelog.EventLog]
 
 
 @pytest.fixture
-def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def table(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Let mountinfo say something."""
 
     def say(*rows: tuple[str, Path | str, str, str]) -> None:
@@ -25,9 +26,8 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None
             f"{n} 1 {device} / {str(point).replace(' ', chr(92) + '040')} rw - {kind} {source} rw\n"
             for n, (device, point, kind, source) in enumerate(rows)
         )
-        file = tmp_path / "mountinfo"
-        file.write_text("a line that is not one\n" + "".join(lines))
-        monkeypatch.setattr(mounts, "MOUNTS", file)
+        text = "a line that is not one\n" + "".join(lines)
+        monkeypatch.setattr(Storage, "mounts", lambda self: text)
 
     return say
 
@@ -57,12 +57,15 @@ def test_the_device_decides_where_it_is_known(tmp_path: Path, table: Callable[..
     assert file_system(tmp_path) == FileSystem("cifs", "//box/on")
 
 
-def test_where_nothing_is_known(
-    tmp_path: Path, table: Callable[..., None], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_link_leads_to_counts(tmp_path: Path, table: Callable[..., None]) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to("there")
+    table(("0:99", "/", "ext4", "/dev/sda"), ("0:98", tmp_path / "there", "nfs4", "box:/export"))
+    assert file_system(tmp_path / "link") == FileSystem("nfs4", "box:/export")
+
+
+def test_where_nothing_is_known(tmp_path: Path, table: Callable[..., None]) -> None:
     table()
-    assert file_system(tmp_path) is None
-    monkeypatch.setattr(mounts, "MOUNTS", tmp_path / "none")
     assert file_system(tmp_path) is None
     with pytest.raises(FileNotFoundError):
         file_system(tmp_path / "none")
@@ -88,7 +91,7 @@ def test_which_are_networks(kind: str, is_network: bool, is_memory: bool) -> Non
 
 
 def test_memory_is_known_here() -> None:
-    if not mounts.MOUNTS.exists() or not Path("/dev/shm").is_dir():
+    if not Storage().mounts() or not Path("/dev/shm").is_dir():
         pytest.skip("NOT RUN: 1 look at a real mount: this system has no /dev/shm or no mountinfo")
     found = file_system(Path("/dev/shm"))
     assert found is not None and found.is_memory
@@ -102,13 +105,15 @@ def test_a_log_on_a_network_is_warned_of_once(
 ) -> None:
     monkeypatch.setattr(mounts, "_known", set())
     monkeypatch.setattr(os, "major", lambda device: 0)
-    monkeypatch.setattr(mounts, "file_system", lambda path: FileSystem("nfs4", "box:/export"))
+    monkeypatch.setattr(
+        mounts, "file_system", lambda path, storage: FileSystem("nfs4", "box:/export")
+    )
     with caplog.at_level(logging.WARNING, "timelog"):
         open_log(tmp_path / "one").close()
         open_log(tmp_path / "one", mode="r")
         open_log(tmp_path / "two")
     (record,) = caplog.records
-    assert "one is on a network file system, nfs4 (box:/export)" in record.getMessage()
+    assert "one/.timelog is on a network file system, nfs4 (box:/export)" in record.getMessage()
 
 
 def test_a_log_on_a_device_is_not_looked_up(
@@ -116,6 +121,6 @@ def test_a_log_on_a_device_is_not_looked_up(
 ) -> None:
     monkeypatch.setattr(mounts, "_known", set())
     monkeypatch.setattr(os, "major", lambda device: 8)
-    monkeypatch.setattr(mounts, "MOUNTS", None)
+    monkeypatch.setattr(mounts, "file_system", None)
     open_log()
     assert not caplog.records

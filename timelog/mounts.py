@@ -1,4 +1,4 @@
-"""On what kind of file system a path is, as far as Linux tells in ``/proc/self/mountinfo``."""
+"""On what kind of file system a path is, as far as Linux tells."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-MOUNTS = Path("/proc/self/mountinfo")
+from timelog.storage import Storage
+
 _log = logging.getLogger("timelog")
 _known: set[int] = set()
+_plain_storage = Storage()
 _NETWORK = re.compile(
     "9p|acfs|afs|beegfs|ceph|cifs|coda|davfs|drvfs|glusterfs|gfs2?|gpfs|lustre|ncpfs|nfs4?|ocfs2"
     "|orangefs|prl_fs|pvfs2|smb3|smbfs|vboxsf|virtiofs|vmhgfs"
@@ -40,19 +42,15 @@ class FileSystem(NamedTuple):
         return f"{self.kind} ({self.source})"
 
 
-def file_system(path: Path) -> FileSystem | None:
+def file_system(path: Path, storage: Storage = _plain_storage) -> FileSystem | None:
     """Return the file system of an existing ``path``; None where it cannot be told.
 
     Cost: some 100 µs, more with very many mounts. Raises ``OSError`` where there is no ``path``.
     """
-    device = path.stat().st_dev
     real = os.path.realpath(path)
-    try:
-        lines = MOUNTS.read_bytes().decode("utf-8", "surrogateescape").splitlines()
-    except OSError:
-        return None
+    device = storage.status(Path(real)).st_dev
     best: tuple[bool, int, FileSystem] | None = None
-    for line in lines:
+    for line in storage.mounts().split("\n"):
         left, _, right = line.partition(" - ")
         mount, what = left.split(" "), right.split(" ")
         if len(mount) < 5 or len(what) < 2:
@@ -68,18 +66,18 @@ def file_system(path: Path) -> FileSystem | None:
     return best[2] if best else None
 
 
-def warn_of_network(path: Path) -> None:
-    """Log a warning, once a process and device, where ``path`` is on a network file system.
+def warn_of_network(path: Path, storage: Storage) -> None:
+    """Log a warning, once a process and device, where ``path``, no link, is on a network.
 
     Cost: a ``stat`` where it is on a device of this machine's, else that of `file_system`, once.
     Raises as that does.
     """
-    device = path.stat().st_dev
+    device = storage.status(path).st_dev
     # What has no device of its own: a network, and some that are local nevertheless.
     if os.major(device) != 0 or device in _known:
         return
     _known.add(device)
-    found = file_system(path)
+    found = file_system(path, storage)
     if found is not None and found.is_network:
         _log.warning(
             "%s is on a network file system, %s: nothing is promised there, see what "

@@ -71,7 +71,8 @@ class Store:
             self.index.load()
             if options.is_writable:
                 self.flusher.take_store()
-                mounts.warn_of_network(path)
+                # Not the root, which may be a link.
+                mounts.warn_of_network(self.layout.control, storage)
         except OSError as error:
             if options.is_writable and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
                 raise ReadOnlyError(
