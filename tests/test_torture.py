@@ -405,12 +405,20 @@ def test_a_child_talks_waits_and_fails() -> None:
 
 def test_a_child_that_fails_is_a_log_that_fails(ram: Path, monkeypatch: Patch) -> None:
     def refuse(log: timelog.EventLog, events: Events) -> int:
-        raise timelog.errors.StorageError(errno.EIO, "the device is ill")
+        raise timelog.errors.StorageError(number, "the device is ill")
 
     monkeypatch.setattr(timelog.EventLog, "append_many", refuse)
-    finding = tried("kill -9", ram)
-    assert finding.verdict == FAILS
-    assert finding.text == "the log met an error: StorageError: [Errno 5] the device is ill"
+    for guarantee in ("kill -9", "a flipped"):  # one in a child, the other here
+        for number in (errno.EIO, errno.ENOSPC):
+            place = ram / f"{guarantee} {number}"
+            place.mkdir()
+            finding = tried(guarantee, place)
+            if number == errno.EIO:
+                assert finding.verdict == FAILS
+                assert finding.text == "the log met an error: the device is ill"
+            else:
+                assert finding.verdict == UNKNOWN
+                assert finding.text == "there is no room to try it: the device is ill"
 
 
 def test_the_tally() -> None:

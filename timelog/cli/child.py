@@ -11,11 +11,17 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import NoReturn, TypeAlias
 
+from timelog.cli.base import sentence
+
 _PATIENCE = 60.0
 
 
 class Failed(Exception):
-    """A child met an error; the text says which."""
+    """A child met an error; the text says which, and ``errno`` what the system called it, or 0."""
+
+    def __init__(self, text: str, errno: int = 0) -> None:
+        super().__init__(text)
+        self.errno = errno
 
 
 class Line:
@@ -98,7 +104,8 @@ class Child:
         line, _, self._rest = self._rest.partition(b"\n")
         text = line.decode()
         if text.startswith("!"):
-            raise Failed(text[1:])
+            number, _, words = text[1:].partition(" ")
+            raise Failed(words, int(number))
         return text
 
     def lines(self) -> list[str]:
@@ -120,8 +127,11 @@ def _run(act: Act, line: Line) -> NoReturn:
         logging.disable(logging.CRITICAL)
         act(line)
     except BaseException as error:
-        text = " ".join(f"{type(error).__name__}: {error}".split())
-        line.say(f"!{text[:1000]}")
+        number = (isinstance(error, OSError) and error.errno) or 0
+        words = (
+            sentence(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+        )
+        line.say(" ".join(f"!{number} {words}".split())[:1000])
     finally:
         # Nothing of the parent's is written out, closed or removed here.
         os._exit(0)

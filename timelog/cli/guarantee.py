@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
@@ -9,6 +10,7 @@ from timelog.cli.base import sentence
 from timelog.cli.child import Failed
 from timelog.errors import TimelogError
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 HOLDS, FAILS, UNKNOWN = "holds", "fails", "not checked"
 
 Counts: TypeAlias = dict[str, float]
@@ -42,6 +44,8 @@ def find(guarantee: str, check: Callable[[], tuple[str, Counts]]) -> Finding:
     except Broken as broken:
         return Finding(guarantee, FAILS, str(broken), broken.counts)
     except (Failed, TimelogError) as error:
+        if getattr(error, "errno", 0) in _NO_ROOM:
+            return Finding(guarantee, UNKNOWN, f"there is no room to try it: {sentence(error)}", {})
         return Finding(guarantee, FAILS, f"the log met an error: {sentence(error)}", {})
     except (Unchecked, OSError) as error:
         return Finding(guarantee, UNKNOWN, sentence(error), {})

@@ -82,7 +82,8 @@ def _read(path: Path, writers: tuple[str, ...], line: Line) -> None:
 
 
 def _acknowledged(lines: list[str]) -> int:
-    if not lines:
+    """How many batches a writer said last; it said none where it ended before its first sync."""
+    if not lines[0]:
         raise Failed("a writer ended by itself")
     return int(lines[-1])
 
@@ -105,7 +106,7 @@ def _kills(place: Path, seconds: float, chance: random.Random) -> tuple[str, Cou
             # As long as some flushes take here, and anywhere in them.
             time.sleep(chance.uniform(0, min(max(2 * (time.monotonic() - began), 0.05), 2)))
             child.kill()
-            acknowledged = _acknowledged([line for line in (first, *child.lines()) if line])
+            acknowledged = _acknowledged([first, *child.lines()])
         with timelog.open(path, mode="r") as log:
             report = log.verify()
             torn += len(report.torn)
@@ -141,13 +142,14 @@ def _many(place: Path, seconds: float, chance: random.Random) -> tuple[str, Coun
             Child(partial(_read, path, writers)) as reader,
         ):
             reader.line()
+            first = [child.line() for child in (one, two)]
             # Longer rounds are slow ones: the reader reads all, again and again.
             time.sleep(min(left, 1.0))
             for child in (one, two):
                 child.go()
             acknowledged = {
-                writer: _acknowledged(child.lines())
-                for writer, child in zip(writers, (one, two), strict=True)
+                writer: _acknowledged([line, *child.lines()])
+                for writer, line, child in zip(writers, first, (one, two), strict=True)
             }
             reader.go()
             some_reads, some_wrong = map(int, (reader.line() or "0 1").split())
@@ -169,7 +171,7 @@ def _full(place: Path, seconds: float, chance: random.Random) -> tuple[str, Coun
     for _ in _until(seconds):
         limit = chance.randint(1_000, 200_000)
         with Child(partial(_fill, path, limit, chance.randint(1, 10))) as child:
-            acknowledged = _acknowledged(child.lines())
+            acknowledged = _acknowledged([child.line()])
         if not acknowledged:
             raise Unchecked("no write was refused: the size of files cannot be limited here")
         total += _judge(path, {"writer": acknowledged})
