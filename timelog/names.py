@@ -155,6 +155,7 @@ class Layout:
         # The absolute path of a segment named relative to the log.
         self.segment = lru_cache(maxsize=1024)(root.joinpath)
 
+
     def journal(self, number: int) -> Path:
         """The absolute path of journal file ``number``."""
         return self.journals / journal(number)
