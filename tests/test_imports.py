@@ -13,7 +13,7 @@ import timelog
 
 PACKAGE = Path(timelog.__file__).parent
 UNORDERED = {"_version", "__init__", "__main__"}
-FACE = {"timelog", "timelog.errors", "timelog.timestamp"}
+FACE = {"timelog", "timelog.errors", "timelog.mounts", "timelog.timestamp"}
 MODULES = {path.stem: path for path in PACKAGE.glob("*.py")}
 CLI = sorted((PACKAGE / "cli").glob("*.py"))
 

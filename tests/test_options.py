@@ -36,6 +36,7 @@ def test_the_defaults_are_those_that_the_docstring_says() -> None:
     assert options.flush_interval == 1.0
     assert options.max_buffer == 64 * 1024 * 1024
     assert options.lock_timeout == 10.0
+    assert options.exit_signals is True
     assert options.max_future == 86_400.0
     assert options.text_index is True
     assert (options.scrub_interval, options.scrub_shards) == (10.0, 5)
@@ -91,6 +92,8 @@ def test_a_wrong_environment_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         ("lock_timeout", float("nan")),
         ("max_future", -1),
         ("max_future", float("inf")),
+        ("exit_signals", None),
+        ("exit_signals", 1),
         ("text_index", None),
         ("text_index", 1),
         ("text_index", 0),

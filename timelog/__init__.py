@@ -3,8 +3,8 @@
 The modules, in reading order (each imports only from those before it):
 
 ground   `errors`, `damage`, `timestamp`, `span`, `event`, `storage` (every call that changes the
-         disk), `guard`, `timer`, `uuid7`, `checksum`, `options`, `ahead`, `worker`,
-         `deadline`
+         disk), `guard`, `signals`, `mounts`, `timer`, `uuid7`, `checksum`, `options`,
+         `ahead`, `worker`, `deadline`
 format   `names` (every file name), `codec` (events as lines), `journal`
 state    `memfile`, `buffer` (events not yet on disk), `segment`, `checkpoint`, `day`, `lock`,
          `index`
@@ -50,6 +50,7 @@ def open(
     flush_interval: float = 1.0,
     max_buffer: int = 64 * 1024 * 1024,
     lock_timeout: float = 10.0,
+    exit_signals: bool = True,
     max_future: float = 86_400.0,
     text_index: bool = True,
     scrub_interval: float | None = None,
@@ -68,9 +69,11 @@ def open(
     survive a power cut; ``"off"`` leaves that to the operating system, except where ``sync=True``
     or `EventLog.sync` asks. ``flush_interval``: seconds between background flushes, 1.0; 0 flushes
     in every call. ``max_buffer``: bytes of memory for events not yet on disk, 64 MiB.
-    ``lock_timeout``: seconds to wait for another process's flush, 10. ``max_future``: seconds that
-    a timestamp may be ahead of the clock, one day. ``text_index``: let a thread build the text
-    index of what is sealed, where numpy is installed (see `EventLog.index_text`).
+    ``lock_timeout``: seconds to wait for another process's flush, 10. ``exit_signals``: where the
+    main thread opens the log and nobody handles or ignores SIGTERM or SIGHUP, let what is in
+    memory be flushed before it ends the process. ``max_future``: seconds that a timestamp may be
+    ahead of the clock, one day. ``text_index``: let a thread build the text index of what is
+    sealed, where numpy is installed (see `EventLog.index_text`).
     ``scrub_interval``: seconds between two cycles of the background check of stored blocks, 10 (or
     ``TIMELOG_SCRUB_INTERVAL``); 0 turns it off. ``scrub_shards``: in how many cycles everything is
     checked, 5 (or ``TIMELOG_SCRUB_SHARDS``), more where a cycle would read over 16 MiB.
@@ -88,6 +91,7 @@ def open(
         flush_interval=flush_interval,
         max_buffer=max_buffer,
         lock_timeout=lock_timeout,
+        exit_signals=exit_signals,
         max_future=max_future,
         text_index=text_index,
         scrub_interval=scrub_interval,

@@ -119,6 +119,14 @@ class Flusher:
             self._flush(self._sync_flushes)
         self._tell()
 
+    def flush_for_good(self) -> None:
+        """`flush` where the process is about to end: no other flush is begun after it."""
+        check_reentry(self._lock, "a flush")
+        # Never let go of. Who waits for it then has nothing half done on the disk.
+        self._lock.acquire()
+        self._flush(self._sync_flushes)
+        self._tell()
+
     def sync(self) -> None:
         """Return when everything put into the buffer before is durable.
 

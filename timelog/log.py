@@ -50,8 +50,8 @@ from timelog.verify import Verification, verify
 class EventLog:
     """An open log. Made by `timelog.open`; a context manager that closes it at the end.
 
-    Forgetting `close` loses nothing: what is in memory is flushed when the log is collected and
-    when the interpreter exits.
+    Forgetting `close` loses nothing: what is in memory is flushed when the log is collected, when
+    the interpreter exits, and when SIGTERM or SIGHUP ends the process (see ``exit_signals``).
     """
 
     def __init__(self, path: Path, options: Options, storage: Storage) -> None:

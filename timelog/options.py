@@ -17,6 +17,7 @@ class Options(NamedTuple):
     flush_interval: float
     max_buffer: int
     lock_timeout: float
+    exit_signals: bool
     max_future: float
     text_index: bool
     scrub_interval: float
@@ -36,6 +37,7 @@ def check_options(
     flush_interval: float,
     max_buffer: int,
     lock_timeout: float,
+    exit_signals: bool,
     max_future: float,
     text_index: bool,
     scrub_interval: float | None,
@@ -68,8 +70,9 @@ def check_options(
         # Also refuses NaN, which compares with nothing.
         if not least <= number < float("inf"):
             raise InvalidInput(f"{what} must be {least} or more, and finite, not {number!r}")
-    if not isinstance(text_index, bool):
-        raise InvalidInput(f"text_index must be True or False, not {text_index!r}")
+    for what, switch in (("exit_signals", exit_signals), ("text_index", text_index)):
+        if not isinstance(switch, bool):
+            raise InvalidInput(f"{what} must be True or False, not {switch!r}")
     if max_content >= max_buffer:
         raise InvalidInput(
             f"max_content ({max_content}) must be smaller than max_buffer ({max_buffer})"
@@ -80,6 +83,7 @@ def check_options(
         flush_interval,
         max_buffer,
         lock_timeout,
+        exit_signals,
         max_future,
         text_index,
         scrub_interval,

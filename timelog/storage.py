@@ -51,6 +51,13 @@ class Storage:
         """A text that changes at each boot of the machine; `UNKNOWN_BOOT` where none is known."""
         return _boot_id()
 
+    def mounts(self) -> str:
+        """What is mounted where, as Linux says in mountinfo; empty where nothing is known."""
+        try:
+            return os.fsdecode(Path("/proc/self/mountinfo").read_bytes())
+        except OSError:
+            return ""
+
     # -- reading --------------------------------------------------------------------------
 
     def open_read(self, path: Path) -> int:

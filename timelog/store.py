@@ -14,6 +14,7 @@ import sys
 import threading
 from pathlib import Path
 
+from timelog import mounts, signals
 from timelog.buffer import Buffer
 from timelog.create import create_log, log_id
 from timelog.errors import (
@@ -49,8 +50,9 @@ _open_stores: set[Store] = set()
 
 @atexit.register
 def _close_all() -> None:
-    for store in list(_open_stores):
-        store.close_at_exit()
+    with signals.exiting():
+        for store in list(_open_stores):
+            store.close_at_exit()
 
 
 class Store:
@@ -69,6 +71,8 @@ class Store:
             self.index.load()
             if options.is_writable:
                 self.flusher.take_store()
+                # Not the root, which may be a link.
+                mounts.warn_of_network(self.layout.control, storage)
         except OSError as error:
             if options.is_writable and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
                 raise ReadOnlyError(
@@ -81,6 +85,8 @@ class Store:
                 "restore .timelog from one copy"
             )
         _open_stores.add(self)
+        if options.is_writable and options.exit_signals:
+            signals.watch(self, options.lock_timeout)
 
     def _begin(self) -> None:
         """Make the parts that belong to this process."""
@@ -184,8 +190,7 @@ class Store:
                 self.timer = self.timer.renewed()
                 self.timer.start()
                 raise
-        self.is_closed = True
-        _open_stores.discard(self)
+        self._let_go()
 
     def abandon(self) -> None:
         """Close when there is time: nobody holds the log any more.
@@ -198,17 +203,27 @@ class Store:
             self.timer.wake()
         else:
             # Nothing was ever appended.
-            self.is_closed = True
-            _open_stores.discard(self)
+            self._let_go()
 
     def close_at_exit(self) -> None:
         """`close` where nobody is left to catch an error: it is logged."""
         try:
             self.close()
         except TimelogError as error:
-            _log.critical(
-                "%d events could not be stored before the end: %s", self.buffer.waiting, error
-            )
+            self.log_loss(error)
+
+    def store_before_end(self) -> None:
+        """Flush where a signal is about to end the process; an error is logged."""
+        try:
+            self.flusher.flush_for_good()
+        except Exception as error:
+            # Whatever it is, other logs are to be stored, too.
+            self.log_loss(error)
+
+    def log_loss(self, reason: object) -> None:
+        """Log how many events could not be stored before the end, if any."""
+        if waiting := self.buffer.waiting:
+            _log.critical("%d events could not be stored before the end: %s", waiting, reason)
 
     def after_fork(self) -> None:
         """In a child: drop what is the parent's, and begin anew."""
@@ -225,6 +240,11 @@ class Store:
         if util is not None:
             # A worker forgets what was to be done at its exit, and then asks again.
             util.register_after_fork(self, Store._close_in_worker_process)
+
+    def _let_go(self) -> None:
+        self.is_closed = True
+        _open_stores.discard(self)
+        signals.forget(self)
 
     # -- the background flush -------------------------------------------------------------
 

@@ -4,7 +4,8 @@ Reading order: `examples` (what people do), `parser` (every option) and `argumen
 namespace), then one module a command, each with ``run(args)``, which returns the exit code. Below
 them: `times` and `stamps` (times as people and as log files write them), `lines` (bytes to lines),
 `output` and `escape` (events as text), `stream` (stdout, colour, pager), `signals`, and `base`
-(what all share). Commands use the public library only.
+(what all share). Of `torture`: `disk` and `trial` (what is tried), `tally`, `guarantee`, `child`.
+Commands use the public library only.
 """
 
 from __future__ import annotations

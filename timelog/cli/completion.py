@@ -28,6 +28,7 @@ class _Command(NamedTuple):
     options: tuple[_Option, ...]
     words: tuple[str, ...]  # what may stand without an option
     takes_files: bool
+    takes_directories: bool
 
 
 def run(args: argparse.Namespace) -> int:
@@ -59,8 +60,10 @@ def _command(name: str, parser: argparse.ArgumentParser, words: tuple[str, ...] 
     positionals = [one for one in parser._actions if not one.option_strings]
     if not words:
         words = tuple(str(word) for one in positionals for word in one.choices or ())
-    takes_files = any(one.dest == "files" for one in positionals)
-    return _Command(name, parser.description or "", options, words, takes_files)
+    takes = {one.dest for one in positionals}
+    return _Command(
+        name, parser.description or "", options, words, "files" in takes, "directory" in takes
+    )
 
 
 def _bash(commands: list[_Command]) -> str:
@@ -80,7 +83,7 @@ def _bash(commands: list[_Command]) -> str:
                 continue
             values += f"        {'|'.join(option.names)}) {action}; return ;;\n"
         names = " ".join(name for option in command.options for name in option.names)
-        files = "-f " if command.takes_files else ""
+        files = "-f " if command.takes_files else "-d " if command.takes_directories else ""
         words = f'-W "{" ".join(command.words)}" ' if command.words else ""
         plain = f'mapfile -t COMPREPLY < <(compgen {files}{words}-- "$cur")'
         cases.append(
@@ -121,6 +124,8 @@ def _zsh(commands: list[_Command]) -> str:
         lines = [specification(option) for option in command.options]
         if command.takes_files:
             lines.append("        '*:file:_files'")
+        if command.takes_directories:
+            lines.append("        '1:directory:_files -/'")
         if command.words:
             lines.append(f"        '1:word:({' '.join(command.words)})'")
         cases += f"    {command.name})\n      _arguments \\\n" + " \\\n".join(lines) + " ;;\n"
@@ -169,6 +174,8 @@ def _fish(commands: list[_Command]) -> str:
             )
         if command.takes_files:
             lines.append(f"complete -c timelog -n '{when}' -F")
+        if command.takes_directories:
+            lines.append(f"complete -c timelog -n '{when}' -a '(__fish_complete_directories)'")
         if command.name and command.words:
             lines.append(f"complete -c timelog -n '{when}' -a '{' '.join(command.words)}'")
         for option in command.options:

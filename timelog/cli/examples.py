@@ -74,6 +74,17 @@ VERIFY = """examples:
 
 exit code: 0 clean, 3 only a torn end (the next writer cuts it off), 1 damage, 2 not checked"""
 
+TORTURE = """examples:
+  timelog torture /var/lib/app
+  timelog torture /mnt/share --seconds 120
+  timelog torture . --json | jq '.findings[] | select(.verdict != "holds")'
+
+Everything happens in a new directory in DIR, which is removed at the end, and kept where something
+failed. No privileges are needed, and no power is cut: whether a disk keeps what it said was synced
+cannot be tried on a running system. --dir and TIMELOG_DIR are not used.
+
+exit code: 0 no guarantee failed, 1 some did, 2 it could not be tried"""
+
 DEMO = """examples:
   timelog demo
   timelog demo --dir demo-log

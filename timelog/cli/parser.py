@@ -48,6 +48,9 @@ def make_parser() -> Parser:
     index = _command(commands, "index", "let searches for a text read less", examples.INDEX)
     index.add_argument("-q", "--quiet", action="store_true", help="do not say what was built")
     _verify(_command(commands, "verify", "check the log against its checksums", examples.VERIFY))
+    _torture(
+        _command(commands, "torture", "try what a disk keeps of its promises", examples.TORTURE)
+    )
     _command(commands, "demo", "make a small log and show what can be done with it", examples.DEMO)
     completion = _command(
         commands, "completion", "print completions for a shell", examples.COMPLETION
@@ -262,6 +265,15 @@ def _verify(parser: Parser) -> None:
     parser.add_argument("--deep", action="store_true", help="also read and decode every event")
     parser.add_argument("--json", action="store_true", help="as one line of JSON")
     parser.add_argument("-q", "--quiet", action="store_true", help="only the exit code")
+
+
+def _torture(parser: Parser) -> None:
+    parser.add_argument("directory", metavar="DIR", help="a directory on the disk to be tried")
+    parser.add_argument(
+        "--seconds", metavar="N", type=_seconds, default=20.0, help="how long, about (20)"
+    )
+    parser.add_argument("--seed", metavar="N", type=int, help="choose as a run before did")
+    parser.add_argument("--json", action="store_true", help="as one line of JSON")
 
 
 def _seconds(text: str) -> float:
