@@ -131,3 +131,22 @@ def test_a_torn_tail_after_a_power_cut_is_cut_and_kept(open_log: Open, path: Pat
     assert segment.read_bytes() == whole
     [kept] = (path / ".timelog" / "quarantine").iterdir()
     assert kept.read_bytes().endswith(b"\0" * 50)
+
+
+def test_positions_that_a_damaged_record_used_stay_used(open_log: Open, path: Path) -> None:
+    """Also where the writer that found the damage ended without a commit."""
+    with open_log() as log:
+        log.append("kept", sync=True)
+        journal = path / ".timelog" / "journal" / "0000000001.journal"
+        before = journal.stat().st_size
+        log.append_many([{"content": "damaged"}] * 5, sync=True)
+    data = bytearray(journal.read_bytes())
+    data[before + 40] ^= 1
+    journal.write_bytes(data)
+    for _ in range(3):
+        with open_log() as log:
+            assert (log.position, log.health().missing) == (6, 5)
+    with open_log() as log:
+        log.append("after", sync=True)
+        assert (log.position, log.health().missing) == (7, 5)
+        assert [event.content for event in log] == ["kept", "after"]

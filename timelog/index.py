@@ -269,12 +269,14 @@ class Index:
         For who holds the store lock, or read ``end`` before the journal. The positions stay used.
         """
         with self.lock:
-            if end is None or end.sequence <= self.sequence:
+            if end is None:
                 return
             self._note_gap(end.sequence)
+            # A journal file that began since then may know of the sequence, but not of positions.
             if end.position > self.position:
                 self.missing.append((self.position, end.position - 1))
-            self.sequence, self.position = end.sequence, max(end.position, self.position)
+            self.sequence = max(end.sequence, self.sequence)
+            self.position = max(end.position, self.position)
 
     def _begin(self, begin: Begin, offset: int) -> None:
         self.log = self.log or begin.log
