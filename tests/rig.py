@@ -132,7 +132,11 @@ def contents(path: Path, **options: object) -> list[str]:
     with timelog.open(path, mode="r") as log:
         report = log.verify(deep=True)
         assert report.ok, str(report)
-        return [event.content for event in log.search()]
+        books = log.audit()
+        assert books.ok, str(books)
+        found = [event.content for event in log.search()]
+        assert books.stored == len(found), str(books)
+        return found
 
 
 def check(

@@ -19,6 +19,7 @@ from timelog.checkpoint import (
 from timelog.damage import Damage
 from timelog.errors import DamagedError
 from timelog.journal import Block
+from timelog.ledger import Row
 from timelog.names import SegmentName
 from timelog.segment import FileIndex, Segment
 from timelog.span import Span
@@ -51,6 +52,9 @@ roots = st.builds(
     st.lists(st.tuples(numbers, numbers), max_size=3).map(tuple),
     st.lists(st.builds(Damage, texts, numbers, numbers, texts), max_size=3).map(tuple),
     numbers,
+    st.lists(
+        st.builds(Row, *([numbers] * 4), st.dictionaries(texts, numbers, max_size=3)), max_size=3
+    ).map(tuple),
 )
 
 

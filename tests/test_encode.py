@@ -61,7 +61,7 @@ def batch_of(items: list[Item], contents: list[str] | None = None) -> Batch:
         content = contents[n] if contents else f"content {n}"
         file.lines.append(Line(to_text(us), str(FIRST_ARRIVAL + n), source, tags, content))
     slices = tuple(map(Slice.of, files.values()))
-    return Batch(0, slices, FIRST_ARRIVAL, len(items), 0, {})
+    return Batch(0, slices, FIRST_ARRIVAL, len(items), 0, {}, {}, 0.0)
 
 
 def minutes(numbers: list[int]) -> Batch:
@@ -200,7 +200,7 @@ def test_many_tags_and_sources_become_any() -> None:
 
 
 def test_a_batch_without_events_is_nothing() -> None:
-    assert prepare(Batch(0, (), 0, 0, 0, {"cursor": b"1"})) == []
+    assert prepare(Batch(0, (), 0, 0, 0, {"cursor": b"1"}, {}, 0.0)) == []
 
 
 @given(st.lists(items, min_size=1, max_size=20), st.integers(1, 400), st.binary(max_size=30))

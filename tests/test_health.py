@@ -129,3 +129,91 @@ def test_a_report_cannot_be_changed(open_log: OpenLog) -> None:
     assert isinstance(health, Health)
     with pytest.raises(AttributeError):
         health.status = "healthy"  # type: ignore[misc]
+
+
+class Clock(FaultyStorage):
+    """A storage whose monotonic clock goes forward when the test says so."""
+
+    seconds = 1_000.0
+
+    def monotonic(self) -> float:
+        """What the test says."""
+        return self.seconds
+
+
+def test_events_that_wait_for_more_than_five_minutes_are_a_warning(open_log: OpenLog) -> None:
+    storage = Clock()
+    log = open_log(storage=storage, flush_interval=60.0)
+    storage.seconds += 10_000
+    log.append("waits from now on")
+    storage.seconds += 360
+    assert log.health().ok
+    storage.seconds += 1
+    assert log.health().status == "warning"
+    assert log.health().reasons == ("nothing was stored for 361 seconds, and events wait",)
+    log.flush()
+    assert log.health().ok
+    log.append("has just come")
+    assert log.health().ok
+
+
+def test_a_flush_that_hangs_is_a_warning_whatever_came_after_it(open_log: OpenLog) -> None:
+    storage = Clock()
+    log = open_log(storage=storage, flush_interval=60.0)
+    log.append("waits")
+    assert log._store.buffer.freeze() is not None
+    storage.seconds += 361
+    log.append("has just come")
+    assert "nothing was stored for 361 seconds" in log.health().reasons[0]
+    log.flush()
+    assert log.health().ok
+
+
+def test_an_idle_log_is_healthy_however_long_it_is_idle(open_log: OpenLog) -> None:
+    storage = Clock()
+    log = open_log(storage=storage)
+    log.append("text")
+    log.flush()
+    storage.seconds += 1_000_000
+    assert log.health().ok
+
+
+def test_more_than_one_error_in_a_hundred_flushes_is_a_warning_for_an_hour(
+    open_log: OpenLog,
+) -> None:
+    storage = Clock()
+    log = open_log(storage=storage)
+    for _ in range(2):
+        log.append("text")
+        storage.arm("ENOSPC", "write")
+        with pytest.raises(StorageError):
+            log.flush()
+        assert log.health().status == "critical"
+        storage.heal()
+        log.flush()
+        assert log.health().ok
+    while log.health().cycles < 100:
+        assert log.health().ok
+        log.append("text")
+        log.flush()
+    health = log.health()
+    assert (health.cycles, health.flushes, health.errors, health.error_rate) == (100, 98, 2, 0.02)
+    assert health.status == "warning"
+    assert health.reasons[0].startswith("2 errors in 100 flushes, the last: ")
+    storage.seconds += 3600
+    assert log.health().ok
+
+
+def test_one_error_in_a_hundred_flushes_is_none(open_log: OpenLog) -> None:
+    storage = FaultyStorage()
+    log = open_log(storage=storage)
+    log.append("text")
+    storage.arm("ENOSPC", "write")
+    with pytest.raises(StorageError):
+        log.flush()
+    storage.heal()
+    while log.health().cycles < 100:
+        log.append("text")
+        log.flush()
+    assert log.health().error_rate == 0.01
+    assert log.health().ok

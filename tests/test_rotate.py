@@ -78,6 +78,7 @@ def state(index: Index) -> dict[str, Any]:
         "writers": dict(index.writers),
         "missing": index.missing,
         "lost": index.lost,
+        "ledger": list(index.ledger),
     }
 
 

@@ -56,6 +56,7 @@ def end(process: subprocess.Popen[str], code: int) -> str:
 def found(path: Path) -> list[str]:
     with timelog.open(path, mode="r") as log:
         assert log.verify(deep=True).ok
+        assert log.audit().ok
         return [event.content for event in log.search()]
 
 
@@ -82,6 +83,22 @@ def test_what_is_in_memory_is_stored(path: Path, number: signal.Signals, waiting
     process.send_signal(number)
     end(process, -number)
     assert found(path) == ["kept"]
+
+
+def test_what_was_refused_is_told(path: Path) -> None:
+    refuse = """
+try:
+    log.append("x", timestamp="never")
+except timelog.TimelogError:
+    print("ready", flush=True)
+time.sleep(3600)
+"""
+    process = start(OPEN + refuse, path)
+    until(process, "ready")
+    process.send_signal(signal.SIGTERM)
+    end(process, -signal.SIGTERM)
+    with timelog.open(path, mode="r") as log:
+        assert log.audit().refused == {"InvalidTime": 1}
 
 
 def test_every_log_is_stored(tmp_path: Path) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import settings
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -21,6 +23,7 @@ from hypothesis.stateful import (
 import timelog
 from tests.rig import abandon
 from timelog import encode, merge, rotate
+from timelog.audit import Audit
 from timelog.timestamp import DAY, MINUTE, SECOND, to_datetime
 
 # Few values, so that times collide, spans repeat, and days differ.
@@ -31,6 +34,12 @@ TIMES = st.one_of(
     st.integers(0, 5),
 )
 TAGS = st.sampled_from([(), ("a",), ("a", "b"), ("b", "c")])
+# What is refused, and why.
+BAD: list[tuple[str, dict[str, Any]]] = [
+    ("InvalidEvent", {"content": 5}),
+    ("InvalidEvent", {"content": "x", "tags": ["a\nb"]}),
+    ("InvalidTime", {"content": "x", "timestamp": "when it rained"}),
+]
 SOURCES = st.sampled_from(["", "one", "two"])
 
 
@@ -46,6 +55,9 @@ class LogMachine(RuleBasedStateMachine):
         self.committed: list[dict[str, Any]] = []
         self.waiting: list[list[dict[str, Any]]] = [[], []]
         self.logs = [self.open(), self.open()]
+        # What writers had refused: as the books have it, and what waits for each one's next commit.
+        self.refused: Counter[str] = Counter()
+        self.refused_waiting: list[Counter[str]] = [Counter(), Counter()]
         self.number = 0
 
     def open(self) -> timelog.EventLog:
@@ -84,22 +96,33 @@ class LogMachine(RuleBasedStateMachine):
         self.logs[writer].append_many(events)
         self.waiting[writer] += events
 
+    @rule(writer=st.integers(0, 1), bad=st.sampled_from(BAD), good=st.integers(0, 2))
+    def refused_append(self, writer: int, bad: tuple[str, dict[str, Any]], good: int) -> None:
+        why, event = bad
+        with pytest.raises(getattr(timelog.errors, why)):
+            if good:
+                self.logs[writer].append_many([*[{"content": "good"}] * good, event])
+            else:
+                self.logs[writer].append(**event)
+        self.refused_waiting[writer][why] += good + 1
+
     @rule(writer=st.integers(0, 1), sync=st.booleans())
     def flush(self, writer: int, sync: bool) -> None:
         log = self.logs[writer]
         log.sync() if sync else log.flush()
-        self._committed(writer)
+        self._committed(writer, closing=False)
 
     @rule(writer=st.integers(0, 1))
     def reopen(self, writer: int) -> None:
         self.logs[writer].close()
-        self._committed(writer)
+        self._committed(writer, closing=True)
         self.logs[writer] = self.open()
 
     @rule(writer=st.integers(0, 1))
     def crash(self, writer: int) -> None:
         abandon(self.logs[writer])
         self.waiting[writer] = []
+        self.refused_waiting[writer].clear()
         self.logs[writer] = self.open()
 
     @precondition(lambda self: self.committed)
@@ -131,6 +154,11 @@ class LogMachine(RuleBasedStateMachine):
         assert [e.content for e in found] == [e["content"] for e in expected[:limit]]
         assert found.count() == len(expected[:limit])
 
+    @rule(writer=st.integers(0, 1))
+    def audit(self, writer: int) -> None:
+        refused = self.refused + self.refused_waiting[writer]
+        self.check_books(self.logs[writer].audit(), len(self.waiting[writer]), refused)
+
     @invariant()
     def everything_is_found_in_order(self) -> None:
         if not hasattr(self, "logs"):
@@ -143,6 +171,13 @@ class LogMachine(RuleBasedStateMachine):
             assert [event.content for event in reader.search()] == expected
             assert reader.position == len(self.committed)
             assert reader.verify(deep=True).ok
+            self.check_books(reader.audit(), 0, self.refused)
+
+    def check_books(self, books: Audit, waiting: int, refused: Counter[str]) -> None:
+        assert books.ok, str(books)
+        assert (books.stored, books.waiting, books.lost) == (len(self.committed), waiting, 0)
+        assert books.refused == refused
+        assert books.entered == len(self.committed) + waiting + refused.total()
 
     def expected(self, writer: int, bound: int | None) -> list[dict[str, Any]]:
         """By (timestamp, position); what waits in this writer's memory comes after."""
@@ -151,7 +186,11 @@ class LogMachine(RuleBasedStateMachine):
             events = events + self.waiting[writer]
         return sorted(events, key=_time)
 
-    def _committed(self, writer: int) -> None:
+    def _committed(self, writer: int, *, closing: bool) -> None:
+        # Refusals alone are no reason for a commit, unless no other will come.
+        if self.waiting[writer] or closing:
+            self.refused += self.refused_waiting[writer]
+            self.refused_waiting[writer].clear()
         self.committed += self.waiting[writer]
         self.waiting[writer] = []
 

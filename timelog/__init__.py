@@ -6,13 +6,14 @@ ground   `errors`, `damage`, `timestamp`, `span`, `event`, `storage` (every call
          disk), `guard`, `signals`, `mounts`, `timer`, `uuid7`, `checksum`, `options`,
          `ahead`, `worker`, `deadline`
 format   `names` (every file name), `codec` (events as lines), `journal`
-state    `memfile`, `buffer` (events not yet on disk), `segment`, `checkpoint`, `day`, `lock`,
-         `index`
+state    `memfile`, `buffer` (events not yet on disk), `segment`, `ledger`, `checkpoint`, `day`,
+         `lock`, `index`
 work     `encode`, `rotate`, `repair`, `flush`, `create`, `files`, `verify`; of searching
          `simplify`, `required`, `widen`, `selector`, `charset`, `linear`, `pattern`, `filter`,
          `explain`, `grams`, `taglines`, `textindex`, `indexer`, `finder`, `reader`, `scan`,
-         `merge`, `arrow`, `query`, `scrub`
-face     `store` (the parts put together), `health`, `entry`, `log` (`EventLog`), this module
+         `merge`, `arrow`, `query`, `scrub`, `stock`
+face     `store` (the parts put together), `health`, `audit`, `entry`, `log` (`EventLog`), this
+         module
 around   `cli`
 """
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import msgspec
 
 from timelog.codec import Line
-from timelog.errors import BufferFull
+from timelog.errors import BufferFull, TimelogError
 from timelog.guard import check_reentry, is_mine
 from timelog.memfile import MemoryFile, Slice
 from timelog.names import SegmentName
@@ -47,7 +48,11 @@ class Entry(msgspec.Struct, gc=False):
 
 
 class Batch(NamedTuple):
-    """What one flush moves: frozen memory files, and the cursors stored with them."""
+    """What one flush moves: frozen memory files, and what is stored with them.
+
+    ``refused``: how many events were refused since the batch before, by the name of the error;
+    ``since``: when the first of its events came, by the monotonic clock.
+    """
 
     number: int
     files: tuple[Slice, ...]
@@ -55,6 +60,20 @@ class Batch(NamedTuple):
     events: int
     size: int
     cursors: dict[str, bytes]
+    refused: dict[str, int]
+    since: float
+
+
+class Books(NamedTuple):
+    """What a buffer accounts for.
+
+    ``due``: how many events were put in and not yet released as committed; ``waiting``: how many
+    it holds, which is the same number; ``refused``: what no commit has told of yet.
+    """
+
+    due: int
+    waiting: int
+    refused: dict[str, int]
 
 
 class Buffer:
@@ -85,6 +104,8 @@ class Buffer:
         self._room = threading.Condition(self._lock)
         self._files: dict[str, MemoryFile] = {}
         self._cursors: dict[str, bytes] = {}
+        self._refused: dict[str, int] = {}
+        self._since: float | None = None
         self._batch: Batch | None = None
         self._batches = 0
         self._size = 0
@@ -110,6 +131,7 @@ class Buffer:
         self._append: Callable[[Line], None]
         self._arrived = 0
         self._counted = 0
+        self._released = 0
 
     # -- putting in -----------------------------------------------------------------------
 
@@ -183,27 +205,43 @@ class Buffer:
             self._stop()
             self._room.notify_all()
 
+    def count_refused(self, error: TimelogError, events: int) -> None:
+        """Note that ``events`` were not taken, and why; the next batch tells."""
+        why = type(error).__name__
+        with self._lock:
+            self._refused[why] = self._refused.get(why, 0) + events
+
     # -- taking out -----------------------------------------------------------------------
 
-    def freeze(self) -> Batch | None:
+    def freeze(self, *, closing: bool = False) -> Batch | None:
         """Return the batch to flush: the one that failed before, else all that is waiting.
 
-        None where nothing waits. Until `release` the batch stays visible to readers.
+        None where nothing waits; what was refused is reason enough for a batch only when
+        ``closing``. Until `release` the batch stays visible to readers.
         """
         check_reentry(self._lock, "an append")
         with self._lock:
-            if self._batch is None and (self._files or self._cursors):
+            waits = self._files or self._cursors or (closing and self._refused)
+            if self._batch is None and waits:
                 self._settle()
                 files = tuple(Slice.of(file) for file in self._files.values())
                 count = sum(file.length for file in files)
                 batch = Batch(
-                    self._batches, files, self._arrived - count, count, self._size, self._cursors
+                    self._batches,
+                    files,
+                    self._arrived - count,
+                    count,
+                    self._size,
+                    self._cursors,
+                    self._refused,
+                    self._monotonic() if self._since is None else self._since,
                 )
                 self._stop()
                 # No call from here on, so no interrupt comes between.
                 self._batch = batch
                 self._batches += 1
-                self._files, self._cursors, self._file = {}, {}, None
+                self._files, self._cursors, self._refused, self._file = {}, {}, {}, None
+                self._since = None
             return self._batch
 
     def release(self, number: int) -> None:
@@ -213,6 +251,7 @@ class Buffer:
             if self._batch is None or self._batch.number != number:
                 return
             self._size -= self._batch.size
+            self._released += self._batch.events
             self._batch = None
             self._level = sum(self._size > size for size, _ in self._levels)
             self._set_level()
@@ -224,8 +263,7 @@ class Buffer:
         """Everything in memory, in a form that later appends do not change."""
         check_reentry(self._lock, "an append")
         with self._lock:
-            frozen = self._batch.files if self._batch else ()
-            return frozen + tuple(Slice.of(file) for file in self._files.values())
+            return self._slices()
 
     def cursor(self, name: str) -> bytes | None:
         """The value of a cursor that waits here, or None."""
@@ -242,6 +280,17 @@ class Buffer:
             self._settle()
             return self._arrived
 
+    def books(self) -> Books:
+        """What it accounts for, in one look."""
+        check_reentry(self._lock, "an append")
+        with self._lock:
+            self._settle()
+            waiting = sum(file.length for file in self._slices())
+            refused = Counter(self._refused)
+            if self._batch:
+                refused.update(self._batch.refused)
+            return Books(self._arrived - self._released, waiting, dict(refused))
+
     @property
     def size(self) -> int:
         """Bytes of memory in use, as estimated."""
@@ -251,6 +300,12 @@ class Buffer:
     def waiting(self) -> int:
         """How many events are in memory."""
         return sum(file.length for file in self.view())
+
+    @property
+    def waits_since(self) -> float | None:
+        """When the oldest event in memory came, by the monotonic clock; None for no event."""
+        batch = self._batch
+        return batch.since if batch is not None else self._since
 
     def holds(self, number: int) -> bool:
         """Whether batch ``number`` still waits to be committed."""
@@ -275,6 +330,8 @@ class Buffer:
             file = self._files.get(name)
             if file is None:
                 self._began()
+                if self._since is None:
+                    self._since = self._monotonic()
                 file = self._files[name] = MemoryFile(Span.minute(us))
             file.starts.append((self._arrived, len(file.lines)))
             self._file, self._counted = file, len(file.lines)
@@ -282,6 +339,11 @@ class Buffer:
         second, millisecond = divmod(ms - file.span.start // 1000, 1000)
         self._text = f"{file.front}{second:02d}.{millisecond:03d}"
         self._ms = ms
+
+    def _slices(self) -> tuple[Slice, ...]:
+        """Everything in memory. The lock must be held."""
+        frozen = self._batch.files if self._batch else ()
+        return frozen + tuple(Slice.of(file) for file in self._files.values())
 
     def _stop(self) -> None:
         """Let the next event `_start`, whatever its time. The lock must be held."""

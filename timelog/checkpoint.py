@@ -19,6 +19,7 @@ import msgspec
 from timelog.damage import Damage
 from timelog.errors import DamagedError
 from timelog.journal import Block
+from timelog.ledger import Row
 from timelog.names import SegmentName, parse_segment
 from timelog.segment import FileIndex, Segment
 
@@ -59,6 +60,8 @@ class Root(msgspec.Struct, frozen=True):
     damage: tuple[Damage, ...] = ()
     # How many commits power cuts took from the log, by permission of sync="off".
     lost: int = 0
+    # Begins with the first commit after the last checkpoint of a release that kept none.
+    ledger: tuple[Row, ...] = ()
 
 
 # A block without its path.

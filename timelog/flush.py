@@ -65,12 +65,16 @@ class Counters:
     """What a flusher did since the log was opened; read by ``health()``."""
 
     def __init__(self) -> None:
+        # Those that were tried, and those of them that worked.
+        self.cycles = 0
         self.flushes = 0
         self.events = 0
         self.errors = 0
         # Of these the newest ones, with no success between.
         self.failures = 0
         self.last_flush = 0
+        # When the newest error was, by the monotonic clock.
+        self.failed_at = 0.0
         self.last_error = ""
         # Set while checkpoints fail: nothing is lost, but the journal grows.
         self.checkpoint_error = ""
@@ -124,7 +128,7 @@ class Flusher:
         check_reentry(self._lock, "a flush")
         # Never let go of. Who waits for it then has nothing half done on the disk.
         self._lock.acquire()
-        self._flush(self._sync_flushes)
+        self._flush(self._sync_flushes, closing=True)
         self._tell()
 
     def sync(self) -> None:
@@ -139,7 +143,7 @@ class Flusher:
                 self._flush(True)
             if self._index.unsynced:
                 # An empty commit says that all before it is durable.
-                self._exclusive(Batch(-1, (), 0, 0, 0, {}), True)
+                self._exclusive(Batch(-1, (), 0, 0, 0, {}, {}, 0.0), True)
         self._tell()
 
     def reopen(self) -> None:
@@ -152,10 +156,13 @@ class Flusher:
         self._tell()
 
     def close(self) -> None:
-        """Commit everything, and save the index if a good part of the journal is new."""
+        """Commit everything, and save the index if a good part of the journal is new.
+
+        Everything includes what was refused since the last commit: no other will tell of it.
+        """
         check_reentry(self._lock, "a flush")
         with self._lock:
-            self._flush(self._sync_flushes)
+            self._flush(self._sync_flushes, closing=True)
             if (
                 self._index.since_checkpoint >= COMMITS_AT_CLOSE
                 or self._index.place.offset >= JOURNAL_AT_CLOSE
@@ -185,14 +192,14 @@ class Flusher:
 
     # -- one flush ------------------------------------------------------------------------
 
-    def _flush(self, durable: bool) -> None:
+    def _flush(self, durable: bool, *, closing: bool = False) -> None:
         """Commit the failed batch, if any, then all that waits. The lock must be held."""
         if self.degraded is not None:
             raise self.degraded.with_traceback(None)
         arrived = self._buffer.arrivals()
         # Twice: where a batch had failed before, the first round retries just that one.
         for _ in range(2):
-            batch = self._buffer.freeze()
+            batch = self._buffer.freeze(closing=closing)
             if batch is None and not self._unfinished:
                 break
             self._exclusive(batch, durable)
@@ -202,6 +209,7 @@ class Flusher:
     def _exclusive(self, batch: Batch | None, durable: bool, *, closing: bool = False) -> None:
         """Take the store, repair it where needed, and commit ``batch``."""
         lots = sort_out(batch) if batch else []
+        self.counters.cycles += batch is not None
         try:
             with self._store_lock.held():
                 self._repair()
@@ -243,6 +251,7 @@ class Flusher:
     def _count_failure(self, words: str) -> None:
         self.counters.errors += 1
         self.counters.failures += 1
+        self.counters.failed_at = self._storage.monotonic()
         self.counters.last_error = words
 
     def _commit(self, batch: Batch, lots: list[Lot], durable: bool) -> None:
@@ -272,6 +281,7 @@ class Flusher:
             batch.cursors,
             tuple(blocks),
             synced,
+            batch.refused,
         )
         self._check_lock()
         end = self._write_commit(commit, place, durable)
@@ -394,6 +404,7 @@ class Flusher:
             # The journal still has everything; the next flush tries again.
             words = in_words(error) if isinstance(error, OSError) else str(error)
             self.counters.errors += 1
+            self.counters.failed_at = self._storage.monotonic()
             self.counters.last_error = f"writing a checkpoint: {words}"
             if not self.counters.checkpoint_error:
                 self._untold.append(self.counters.last_error)

@@ -8,15 +8,25 @@ from timelog.errors import DamagedError, StorageError
 from timelog.scrub import read_scrubbed
 from timelog.store import Store
 
+# Seconds, beyond flush_interval, for which events may wait.
+_PATIENCE = 300.0
+# More errors a try than that are worth a warning, for so many seconds after the last; of fewer
+# tries the rate says nothing.
+_MOST_ERRORS = 0.01
+_LEAST_CYCLES = 100
+_RECENT = 3600.0
+
 
 class Health(msgspec.Struct, frozen=True):
     """A report on an open log. Times are microseconds since 1970, 0 for never.
 
     ``status`` is ``"healthy"``, ``"warning"`` or ``"critical"``; ``reasons`` says why it is not
-    healthy. ``scrubbed`` are bytes that were read from the device and checked in the background,
-    ``scrub_passes`` how often everything was; ``last_scrub`` is when it had been last, by whichever
-    process. An idle log is healthy. ``oldest`` and ``newest`` are the times of the oldest and the
-    newest stored event. The counters are those of this process since it opened the log.
+    healthy. ``cycles`` is how often a flush was tried, ``flushes`` how often it worked, and
+    ``error_rate`` the errors a try. ``scrubbed`` are bytes that were read from the device and
+    checked in the background, ``scrub_passes`` how often everything was; ``last_scrub`` is when it
+    had been last, by whichever process. An idle log is healthy. ``oldest`` and ``newest`` are the
+    times of the oldest and the newest stored event. The counters are those of this process since it
+    opened the log.
     """
 
     status: str
@@ -31,9 +41,11 @@ class Health(msgspec.Struct, frozen=True):
     waiting: int
     buffer_bytes: int
     max_buffer: int
+    cycles: int
     flushes: int
     flushed_events: int
     errors: int
+    error_rate: float
     last_flush: int
     last_error: str
     damage: tuple[str, ...]
@@ -56,7 +68,7 @@ class Health(msgspec.Struct, frozen=True):
             f"in memory  {self.waiting:,} events, {self.buffer_bytes:,} bytes of "
             f"{self.max_buffer:,}",
             f"flushes    {self.flushes:,} with {self.flushed_events:,} events, "
-            f"{self.errors:,} errors",
+            f"{self.errors:,} errors ({self.error_rate:.1%})",
         ]
         return "\n".join(lines)
 
@@ -90,6 +102,17 @@ def health(store: Store) -> Health:
         critical.append("the buffer is nearly full")
     elif buffer.size > 0.5 * store.options.max_buffer:
         warnings.append("the buffer is more than half full")
+    now = store.storage.monotonic()
+    since = buffer.waits_since
+    if since is not None and now - since > _PATIENCE + store.options.flush_interval:
+        warnings.append(f"nothing was stored for {now - since:.0f} seconds, and events wait")
+    error_rate = counters.errors / max(counters.cycles, 1)
+    is_recent = counters.cycles >= _LEAST_CYCLES and now - counters.failed_at < _RECENT
+    if error_rate > _MOST_ERRORS and is_recent and not counters.failures:
+        warnings.append(
+            f"{counters.errors} errors in {counters.cycles} flushes, the last: "
+            f"{counters.last_error}"
+        )
     if counters.checkpoint_error:
         warnings.append(f"checkpoints fail, the journal grows: {counters.checkpoint_error}")
     if index.lost:
@@ -107,9 +130,11 @@ def health(store: Store) -> Health:
         waiting=buffer.waiting,
         buffer_bytes=buffer.size,
         max_buffer=store.options.max_buffer,
+        cycles=counters.cycles,
         flushes=counters.flushes,
         flushed_events=counters.events,
         errors=counters.errors,
+        error_rate=error_rate,
         last_flush=counters.last_flush,
         last_error=counters.last_error,
         damage=tuple(map(str, damage)),

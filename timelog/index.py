@@ -21,6 +21,7 @@ from timelog.damage import Damage
 from timelog.day import Day, segment_name
 from timelog.errors import DamagedError, NotALogError
 from timelog.journal import Bad, Begin, Block, Commit, Entry, read
+from timelog.ledger import Ledger
 from timelog.lock import End, read_mark, read_state
 from timelog.names import Layout, SegmentName
 from timelog.segment import FileIndex, Segment
@@ -108,6 +109,7 @@ class Index:
         self.days: SortedDict = SortedDict((kept.day, Day(kept.day, kept)) for kept in root.days)
         self.missing = list(root.missing)
         self.lost = root.lost
+        self.ledger = Ledger(root.ledger)
         self.unsynced: set[str] = set()
         self.synced = root.sequence
         self.synced_end = self.end
@@ -275,6 +277,7 @@ class Index:
             # A journal file that began since then may know of the sequence, but not of positions.
             if end.position > self.position:
                 self.missing.append((self.position, end.position - 1))
+                self.ledger.enter(self.time, self.position, end.position - self.position, {})
             self.sequence = max(end.sequence, self.sequence)
             self.position = max(end.position, self.position)
 
@@ -361,11 +364,14 @@ class Index:
             if commit.sequence <= self.sequence:
                 return
             self._is_loaded = False
-            if commit.position > self.position:
+            gap = max(commit.position - self.position, 0)
+            if gap:
                 self.missing.append((self.position, commit.position - 1))
+            self.time = max(self.time, commit.time)
+            # What is missing was entered, too, by the commits that are.
+            self.ledger.enter(self.time, self.position, gap + commit.count, commit.refused)
             self.sequence = commit.sequence
             self.position = commit.position + commit.count
-            self.time = max(self.time, commit.time)
             self.sealed_before = max(self.sealed_before, commit.sealed_before)
             self.cursors.update(commit.cursors)
             self.writers[commit.writer] = commit.batch

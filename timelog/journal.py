@@ -62,7 +62,8 @@ class Block(msgspec.Struct, gc=False, frozen=True, array_like=True):
 class Commit(msgspec.Struct, gc=False, frozen=True, tag_field="kind", tag="commit"):
     """One flush: it exists when this record does. Times are microseconds since 1970.
 
-    ``synced``: up to which sequence commits were durable already when it was written.
+    ``synced``: up to which sequence commits were durable already when it was written. ``refused``:
+    how many events its writer had refused since its commit before, by the name of the error.
     """
 
     sequence: int
@@ -76,6 +77,7 @@ class Commit(msgspec.Struct, gc=False, frozen=True, tag_field="kind", tag="commi
     cursors: dict[str, bytes]
     blocks: tuple[Block, ...]
     synced: int = 0
+    refused: dict[str, int] = {}
 
 
 class Begin(msgspec.Struct, gc=False, frozen=True, tag_field="kind", tag="begin"):

@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +18,7 @@ from typing import Any
 
 import msgpack
 
+from timelog.audit import Audit, audit
 from timelog.buffer import EVENT_OVERHEAD, Entry
 from timelog.deadline import Deadline
 from timelog.entry import EntryMaker, pack_cursor
@@ -29,6 +30,7 @@ from timelog.errors import (
     InvalidInput,
     LockTimeout,
     ReadOnlyError,
+    TimelogError,
     storage_error,
 )
 from timelog.event import Event, check_content, check_id, check_source, check_tags
@@ -93,22 +95,26 @@ class EventLog:
         `ClosedError`; `ReadOnlyError`; with ``sync`` also `StorageError` and `LockTimeout`, and
         the event then stays in memory and is tried again. Cost: no I/O unless ``sync``.
         """
-        if content.__class__ is str and content.isascii() and len(content) <= self._max_content:
-            size = len(content) + EVENT_OVERHEAD
-        else:
-            content, size = check_content(content, self._limits)
-            # Up to four bytes a character, and its UTF-8, which encoding keeps beside it.
-            size += 4 * len(content) + EVENT_OVERHEAD
         try:
-            source, tags = self._kinds[source, tags]  # type: ignore[index]
-        except (KeyError, TypeError):
-            source, tags, extra = self._make.kind(source, tags)
-            size += extra
-        if timestamp is None and id is None and fields is None:
-            id = self._put(content, source, tags, size, block)
-        else:
-            entry = self._make.entry(content, source, tags, timestamp, id, fields, size)
-            id = self._store.buffer.put_many((entry,), None, entry.size, block)
+            if content.__class__ is str and content.isascii() and len(content) <= self._max_content:
+                size = len(content) + EVENT_OVERHEAD
+            else:
+                content, size = check_content(content, self._limits)
+                # Up to four bytes a character, and its UTF-8, which encoding keeps beside it.
+                size += 4 * len(content) + EVENT_OVERHEAD
+            try:
+                source, tags = self._kinds[source, tags]  # type: ignore[index]
+            except (KeyError, TypeError):
+                source, tags, extra = self._make.kind(source, tags)
+                size += extra
+            if timestamp is None and id is None and fields is None:
+                id = self._put(content, source, tags, size, block)
+            else:
+                entry = self._make.entry(content, source, tags, timestamp, id, fields, size)
+                id = self._store.buffer.put_many((entry,), None, entry.size, block)
+        except TimelogError as error:
+            self._store.buffer.count_refused(error, 1)
+            raise
         if sync:
             self.sync()
         elif self._flushes_in_call:
@@ -134,18 +140,26 @@ class EventLog:
         entries: list[Entry] = []
         size = 0
         room = self._store.options.max_buffer
-        for event in events:
-            entry = self._make.of(event)
-            entries.append(entry)
-            size += entry.size
-            if size > room:
-                raise BufferFull(
-                    f"the events of one append_many need more than the buffer's {room} bytes; "
-                    "pass them in smaller parts, or open the log with a larger max_buffer"
-                )
-        packed = pack_cursor(cursor) if cursor is not None else None
-        if entries or packed:
-            self._store.buffer.put_many(entries, packed, size, True)
+        read = 0
+        try:
+            for event in events:
+                read += 1
+                entry = self._make.of(event)
+                entries.append(entry)
+                size += entry.size
+                if size > room:
+                    raise BufferFull(
+                        f"the events of one append_many need more than the buffer's {room} bytes; "
+                        "pass them in smaller parts, or open the log with a larger max_buffer"
+                    )
+            packed = pack_cursor(cursor) if cursor is not None else None
+            if entries or packed:
+                self._store.buffer.put_many(entries, packed, size, True)
+        except TimelogError as error:
+            # What an iterator has not been asked for yet nobody can count.
+            refused = len(events) if isinstance(events, Sized) else read
+            self._store.buffer.count_refused(error, refused)
+            raise
         if sync:
             self.sync()
         elif self._flushes_in_call:
@@ -335,6 +349,18 @@ class EventLog:
         """
         store = self._readable()
         return verify(store.layout, store.storage, store.read_index(), deep=deep)
+
+    def audit(self, since: Time | None = None) -> Audit:
+        """Balance the books: account for every event that was ever entered. See `Audit`.
+
+        ``since``, as `append` takes times: only what was committed from the beginning of that UTC
+        day on. No text is read, so what it says of damage is what searches and the scrub have met.
+        Read-only. Raises `InvalidTime`, `StorageError`, `DamagedError` and `ClosedError`. Cost:
+        reading the day's index file of every day.
+        """
+        store = self._readable()
+        low, _ = self._range(since, None)
+        return audit(store, low)
 
     def index_text(self) -> Indexing:
         """Build the text index of everything that is committed, now; what was built.

@@ -197,6 +197,8 @@ class Repairer:
         state.damage = history.damage_before(kept)
         lost = history.commits[-1].sequence - history.sequence_before(kept)
         state.lost += lost
+        state.ledger = history.ledger
+        state.ledger.lose(state.position, history.position)
         write_checkpoint(self._layout, self._storage, state)
         self._tell(f"a power cut took the newest {lost} commits of a log with sync='off'")
 

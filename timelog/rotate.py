@@ -71,6 +71,7 @@ def write_checkpoint(layout: Layout, storage: Storage, index: Index) -> None:
             tuple(index.missing),
             tuple(damage for damage in index.damage if damage.file.startswith(names.CONTROL)),
             index.lost,
+            tuple(index.ledger),
         )
         temporary = layout.temporary / names.ROOT
         storage.replace(layout.index_root, checkpoint.pack_root(root), temporary)

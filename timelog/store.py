@@ -146,6 +146,21 @@ class Store:
             raise storage_error("reading the index", error) from error
         return index
 
+    def reread_index(self) -> Index:
+        """What this process knows to be committed, read anew: what is gone meanwhile is missing.
+
+        The index's lock must be held. Unlike other readers it has what a flush of this process has
+        just published.
+        """
+        index = Index(self.layout, self.storage, "", lambda batch: None)
+        try:
+            self.index.load()
+            index.refresh(self.index.place)
+        except OSError as error:
+            raise storage_error("reading the index", error) from error
+        index.expect(self.index.end)
+        return index
+
     def view(self) -> View:
         """What a search that begins now sees: committed events and memory, each event once."""
         self.refresh()

@@ -72,6 +72,8 @@ def _commit(commit: Commit, what: str) -> Iterator[str]:
     )
     for name, value in commit.cursors.items():
         yield f"{'':12}cursor {name!r} = {msgpack.unpackb(value, strict_map_key=False)!r}"
+    for why, count in commit.refused.items():
+        yield f"{'':12}refused {count} events: {why}"
     for block in commit.blocks:
         yield f"{'':12}{block.path} {_block(block)}"
 
@@ -94,6 +96,12 @@ def _root(data: bytes) -> Iterator[str]:
     )
     for name, value in root.cursors.items():
         yield f"  cursor {name!r} = {msgpack.unpackb(value, strict_map_key=False)!r}"
+    for row in root.ledger:
+        refused = "".join(f", {count} refused: {why}" for why, count in row.refused.items())
+        yield (
+            f"  ledger of {names.partition(row.day)}: {row.events} events from position "
+            f"{row.position}, {row.lost} of them lost{refused}"
+        )
     for day in root.days:
         yield (
             f"  {day.file}: {day.segments} segments, {day.count} events, {day.bytes} bytes, "

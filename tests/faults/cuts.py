@@ -32,7 +32,7 @@ from tests.faults.oracle import (
     check,
     check_leftovers,
     check_lost,
-    newest_sequence,
+    newest_commit,
     recover,
 )
 from tests.faults.workloads import Run, Workload, settings
@@ -197,7 +197,7 @@ def _recover(recorded: Recorded, tree: Tree, base: Path) -> Found:
         if not workload.off and found.lost:
             raise Violation(f"{found.lost} commits were given up although all were durable")
         if workload.off and not recorded.start:
-            check_lost(found, newest_sequence(tree))
+            check_lost(found, newest_commit(tree))
         return found
     finally:
         shutil.rmtree(base)

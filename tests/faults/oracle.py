@@ -3,8 +3,8 @@
 Flushes are groups of events, in the order in which they were committed. Of those that had begun,
 the first are there, at least up to the last that was acknowledged: each whole or absent, every
 event as it was issued, in order, none twice. Cursors are those of the flushes that are there.
-Nothing is damaged, no bytes are left that no commit names, a second recovery finds the same, and
-the log takes events again.
+Nothing is damaged, no bytes are left that no commit names, the books balance, a second recovery
+finds the same, and the log takes events again.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ class Found(NamedTuple):
     sequence: int
     position: int
     lost: int
+    # Events of these.
+    lost_events: int
     # Places of bytes that no commit names.
     leftovers: tuple[str, ...]
 
@@ -110,23 +112,28 @@ def check_leftovers(found: Found) -> None:
         raise Violation(f"left by the repair: {found.leftovers}")
 
 
-def check_lost(found: Found, written: int) -> None:
+def check_lost(found: Found, written: tuple[int, int]) -> None:
     """Commits whose record is in the journal and that were dropped must have been counted."""
-    expected = max(0, written - found.sequence)
-    if found.lost != expected:
-        raise Violation(f"{found.lost} lost commits were counted, {expected} were dropped")
+    sequence, position = written
+    expected = max(0, sequence - found.sequence), max(0, position - found.position)
+    if (found.lost, found.lost_events) != expected:
+        raise Violation(
+            f"{found.lost} lost commits with {found.lost_events} events were counted, "
+            f"{expected[0]} with {expected[1]} were dropped"
+        )
 
 
-def newest_sequence(tree: dict[str, bytes | None]) -> int:
-    """The highest sequence of a whole record in the journal files of a tree."""
-    newest = 0
+def newest_commit(tree: dict[str, bytes | None]) -> tuple[int, int]:
+    """The highest sequence of a whole record in the journal files of a tree, and where it ends."""
+    newest = (0, 0)
     for path, data in tree.items():
         if data is not None and names.parse_journal(path.rpartition("/")[2]) is not None:
             if f"/{names.TEMPORARY}/" in path:
                 continue
             for item in read(data, 0):
                 if isinstance(item, Entry) and isinstance(item.record, Commit):
-                    newest = max(newest, item.record.sequence)
+                    commit = item.record
+                    newest = max(newest, (commit.sequence, commit.position + commit.count))
     return newest
 
 
@@ -141,6 +148,9 @@ def _look(path: Path, storage: Storage, cursors: tuple[str, ...], text: bool) ->
             raise Violation(f"health after the repair: {health.reasons} {health.damage}")
         results = log.search()
         events = tuple(results)
+        books = log.audit()
+        if not books.ok or books.stored != len(events) or books.waiting or books.refused:
+            raise Violation(f"the books after the repair, with {len(events)} events: {books}")
         if results.damage:
             raise Violation(f"the search met damage: {results.damage}")
         if text:
@@ -149,7 +159,9 @@ def _look(path: Path, storage: Storage, cursors: tuple[str, ...], text: bool) ->
                 raise Violation("a search by text found other events than a search of all")
         values = {name: value for name in cursors if (value := log.cursor(name)) is not None}
         sequence = log._store.index.sequence
-        return Found(events, values, sequence, log.position, health.lost_commits, leftovers)
+        return Found(
+            events, values, sequence, log.position, health.lost_commits, books.lost, leftovers
+        )
 
 
 def _append(path: Path, found: Found) -> None:

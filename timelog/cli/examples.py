@@ -85,6 +85,17 @@ cannot be tried on a running system. --dir and TIMELOG_DIR are not used.
 
 exit code: 0 no guarantee failed, 1 some did, 2 it could not be tried"""
 
+AUDIT = f"""examples:
+  timelog --dir data audit
+  timelog audit --since today && echo balanced
+  timelog audit --json | jq .refused
+
+Entered = stored + damaged + in memory + refused + missing + lost; a difference is named. The text
+of events is not read: 'timelog verify' does that.
+
+exit code: 0 the books balance, 1 they do not, 2 not checked, 3 they do, and something is damaged
+{TIMES}"""
+
 DEMO = """examples:
   timelog demo
   timelog demo --dir demo-log

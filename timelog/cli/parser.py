@@ -51,6 +51,7 @@ def make_parser() -> Parser:
     _torture(
         _command(commands, "torture", "try what a disk keeps of its promises", examples.TORTURE)
     )
+    _audit(_command(commands, "audit", "account for every event ever entered", examples.AUDIT))
     _command(commands, "demo", "make a small log and show what can be done with it", examples.DEMO)
     completion = _command(
         commands, "completion", "print completions for a shell", examples.COMPLETION
@@ -274,6 +275,17 @@ def _torture(parser: Parser) -> None:
     )
     parser.add_argument("--seed", metavar="N", type=int, help="choose as a run before did")
     parser.add_argument("--json", action="store_true", help="as one line of JSON")
+
+
+def _audit(parser: Parser) -> None:
+    parser.add_argument(
+        "-S",
+        "--since",
+        metavar="TIME",
+        help="only what was committed from the beginning of that UTC day on",
+    )
+    parser.add_argument("--json", action="store_true", help="as one line of JSON")
+    _add_zone(parser)
 
 
 def _seconds(text: str) -> float:
