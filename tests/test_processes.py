@@ -54,6 +54,7 @@ def test_two_writers_at_once_lose_and_repeat_nothing(path: Path, open_log: Open)
             assert found == [f"{name}-{n}" for n in range(1000)]
         assert log.position == 2000
         assert log.verify(deep=True).ok
+        assert log.audit().ok
 
 
 def test_a_reader_never_sees_half_a_flush(path: Path) -> None:
@@ -104,6 +105,7 @@ def test_a_writer_killed_under_load_loses_nothing_acknowledged(path: Path) -> No
             assert found == [f"r{round}-{n}" for n in range(len(found))]
             assert len(found) > acknowledged
             assert log.verify(deep=True).ok
+            assert log.audit().ok
 
 
 def test_a_fork_goes_on_with_a_log_of_its_own(path: Path, open_log: Open) -> None:
@@ -152,6 +154,7 @@ log.close()
         ids = [event.id for event in log.search()]
         assert len(ids) == len(set(ids))
         assert log.verify(deep=True).ok
+        assert log.audit().ok
 
 
 def _work(path: str) -> None:

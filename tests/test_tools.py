@@ -83,7 +83,14 @@ def test_dump_tells_every_file_in_words(long_lived: Path) -> None:
     text = run("dump.py", *files)
     for file in files:
         assert f"{file}: {file.stat().st_size} bytes" in text
-    for words in ("begin of file", "commit", "checkpoint", "cursor 'place' = 5", "nothing is"):
+    for words in (
+        "begin of file",
+        "commit",
+        "checkpoint",
+        "cursor 'place' = 5",
+        "ledger of",
+        "nothing is",
+    ):
         assert words in text
 
 
