@@ -146,6 +146,8 @@ def test_positions_that_a_damaged_record_used_stay_used(open_log: Open, path: Pa
     for _ in range(3):
         with open_log() as log:
             assert (log.position, log.health().missing) == (6, 5)
+        # The journal itself says so now.
+        (path / ".timelog" / "lock").unlink()
     with open_log() as log:
         log.append("after", sync=True)
         assert (log.position, log.health().missing) == (7, 5)

@@ -201,8 +201,9 @@ def test_a_new_journal_says_where_the_one_before_ends(layout: Layout) -> None:
     assert place == Place(2, len(data))
     (entry,) = read(data, 0)
     assert isinstance(entry, Entry)
+    length = layout.journal(1).stat().st_size
     assert entry.record == Begin(
-        index.log, 2, index.sequence, index.time, layout.journal(1).stat().st_size, (), fenced
+        index.log, 2, index.sequence, index.time, length, (), fenced, index.position
     )
 
 

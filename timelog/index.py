@@ -270,29 +270,29 @@ class Index:
 
         For who holds the store lock, or read ``end`` before the journal. The positions stay used.
         """
-        with self.lock:
-            if end is None:
-                return
-            self._note_gap(end.sequence)
-            # A journal file that began since then may know of the sequence, but not of positions.
-            if end.position > self.position:
-                self.missing.append((self.position, end.position - 1))
-                self.ledger.enter(self.time, self.position, end.position - self.position, {})
-            self.sequence = max(end.sequence, self.sequence)
-            self.position = max(end.position, self.position)
+        if end is not None:
+            with self.lock:
+                self._miss(end.sequence, end.position)
+
+    def _miss(self, sequence: int, position: int) -> None:
+        if self.bad_tail is None:
+            self._note_gap(sequence)
+        if position > self.position:
+            self.missing.append((self.position, position - 1))
+            self.ledger.enter(self.time, self.position, position - self.position, {})
+        self.sequence = max(sequence, self.sequence)
+        self.position = max(position, self.position)
 
     def _begin(self, begin: Begin, offset: int) -> None:
         self.log = self.log or begin.log
         if begin.log != self.log:
             raise DamagedError("the journal belongs to another log; restore .timelog from a copy")
+        self._miss(begin.sequence, begin.position)
         for commit in begin.restated:
             self.apply(commit, self.place)
         for path in begin.fenced:
             name = segment_name(path)
             self.day(name.span.start).fence(name, begin.time)
-        if self.bad_tail is None:
-            self._note_gap(begin.sequence)
-        self.sequence = max(self.sequence, begin.sequence)
         self.time = max(self.time, begin.time)
         self.place = Place(begin.number, offset)
         if not self.unsynced:

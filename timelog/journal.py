@@ -84,7 +84,8 @@ class Begin(msgspec.Struct, gc=False, frozen=True, tag_field="kind", tag="begin"
     """The first record of a journal file.
 
     The file before it is valid up to ``valid`` bytes; ``restated`` are the commits that stood
-    behind that and still count. ``fenced`` files take no more blocks.
+    behind that and still count. ``fenced`` files take no more blocks. ``position``: of the next
+    event, as far as was known, without those of ``restated``.
     """
 
     log: str
@@ -94,6 +95,7 @@ class Begin(msgspec.Struct, gc=False, frozen=True, tag_field="kind", tag="begin"
     valid: int
     restated: tuple[Commit, ...] = ()
     fenced: tuple[str, ...] = ()
+    position: int = 0
 
 
 Record = Commit | Begin

@@ -101,7 +101,14 @@ def begin_journal(
         # Nobody will sync the file that ends here any more.
         _sync_file(storage, layout.journal(place.journal))
     begin = Begin(
-        index.log, place.journal + 1, index.sequence, index.time, place.offset, restated, fenced
+        index.log,
+        place.journal + 1,
+        index.sequence,
+        index.time,
+        place.offset,
+        restated,
+        fenced,
+        index.position,
     )
     record = pack(begin, 0)
     path = layout.journal(begin.number)
