@@ -212,6 +212,7 @@ GARBAGE = [
     b"not a lock file, but text\n" * 10,
     _HEADER.pack(1000, 0) + b"short",
     _HEADER.pack(3, zlib.crc32(b"abc")) + b"abd",
+    _HEADER.pack(8, zlib.crc32(b"\x81\xa4boot\xa1\xff")) + b"\x81\xa4boot\xa1\xff",
 ]
 
 

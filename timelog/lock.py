@@ -189,7 +189,7 @@ def _parse(storage: Storage, fd: int) -> State | None:
         return None
     try:
         state = msgspec.msgpack.decode(payload, type=State)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         # NULs, for one, have the right crc.
         return None
     if state.inode != storage.inode(fd):
