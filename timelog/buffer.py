@@ -130,6 +130,7 @@ class Buffer:
         self._file: MemoryFile | None = None
         self._append: Callable[[Line], None]
         self._arrived = 0
+        self._cursors_arrived = 0
         self._counted = 0
         self._released = 0
 
@@ -195,6 +196,7 @@ class Buffer:
             self._size += size
             if cursor:
                 self._cursors[cursor[0]] = cursor[1]
+                self._cursors_arrived += 1
         return id
 
     def refuse(self, error: Exception | None) -> None:
@@ -274,11 +276,11 @@ class Buffer:
             return self._batch.cursors.get(name) if self._batch else None
 
     def arrivals(self) -> int:
-        """How many events have ever been put in."""
+        """How many events and cursors have ever been put in."""
         check_reentry(self._lock, "an append")
         with self._lock:
             self._settle()
-            return self._arrived
+            return self._arrived + self._cursors_arrived
 
     def books(self) -> Books:
         """What it accounts for, in one look."""

@@ -102,7 +102,7 @@ class Flusher:
         self._untold: deque[str] = deque()
         self._store_lock = StoreLock(storage, layout.lock, lock_timeout)
         self._repairer = Repairer(layout, storage, index, self._store_lock, self._untold.append)
-        # Arrival number up to which everything is durable.
+        # Of so many arrivals everything is durable.
         self._durable = 0
         # A flush failed and its mark has not been repaired yet.
         self._unfinished = False

@@ -387,7 +387,9 @@ class Index:
                 self.synced_end = self.end
             else:
                 self.synced = max(self.synced, commit.synced)
-                self.unsynced.update(block.path for block in commit.blocks)
+                # One that has but a cursor is in the journal alone.
+                files = [block.path for block in commit.blocks] or [self._journal_name()]
+                self.unsynced.update(files)
             if commit.writer == self.writer:
                 self._released(commit.batch)
             self._is_loaded = True

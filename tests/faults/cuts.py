@@ -1,7 +1,8 @@
 """Cuts the power at every operation of a recorded run, and lets the oracle judge what is left.
 
 A state is named by workload, operation, model and sample; with the seed these make it again (see
-`replay`). Equal states are recovered once, and judged for each moment at which they may occur.
+`replay`). Equal states are recovered once, and judged for each moment at which they may occur; of
+what comes out of the repair alike, one is looked at.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import random
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,6 +39,8 @@ from tests.faults.oracle import (
 from tests.faults.workloads import Run, Workload, settings
 
 SEED = 20_261_121
+# The model that is no sample.
+EVERY = "every"
 IS_FULL = os.environ.get("TIMELOG_FAULTS") == "full"
 
 
@@ -106,14 +109,7 @@ def run(workload: Workload, base: Path, make: MakeStorage = ModelStorage) -> Rec
 
 def states(recorded: Recorded, samples: Samples, seed: int) -> Iterator[State]:
     """What power cuts may leave: before each operation and after the last, by each model."""
-    disk = Disk(recorded.start)
-    begun, acknowledged = recorded.begun, recorded.acknowledged
-    for number in range(len(recorded.ops) + 1):
-        if number:
-            op = recorded.ops[number - 1]
-            disk.apply(op)
-            if op.kind == "mark":
-                begun, acknowledged = op.begun, op.acknowledged
+    for number, disk, begun, acknowledged in _moments(recorded):
         following = recorded.ops[number] if number < len(recorded.ops) else None
         for model, count in zip(MODELS, samples, strict=True):
             for sample in range(count):
@@ -127,6 +123,25 @@ def states(recorded: Recorded, samples: Samples, seed: int) -> Iterator[State]:
                 yield State(number, model, sample, tree, begun, acknowledged)
 
 
+def every_state(recorded: Recorded) -> Iterator[State]:
+    """All subsets of what is not synced at each operation; for short runs, see `Disk.every`."""
+    for number, disk, begun, acknowledged in _moments(recorded):
+        for sample, tree in enumerate(disk.every()):
+            yield State(number, EVERY, sample, tree, begun, acknowledged)
+
+
+def _moments(recorded: Recorded) -> Iterator[tuple[int, Disk, int, int]]:
+    """The disk after so many operations, and how far the run was."""
+    disk = Disk(recorded.start)
+    begun, acknowledged = recorded.begun, recorded.acknowledged
+    yield 0, disk, begun, acknowledged
+    for number, op in enumerate(recorded.ops, 1):
+        disk.apply(op)
+        if op.kind == "mark":
+            begun, acknowledged = op.begun, op.acknowledged
+        yield number, disk, begun, acknowledged
+
+
 def judge(
     recorded: Recorded,
     base: Path,
@@ -135,20 +150,33 @@ def judge(
     counts: Counts,
     known_faults: Mapping[str, str] = {},
 ) -> None:
-    """Try all states; raises `Violation`, with what makes the state again, at the first bad one.
+    """Try samples of all states; as `judge_states`."""
+    judge_states(recorded, states(recorded, samples, seed), base, seed, counts, known_faults)
+
+
+def judge_states(
+    recorded: Recorded,
+    states: Iterable[State],
+    base: Path,
+    seed: int,
+    counts: Counts,
+    known_faults: Mapping[str, str] = {},
+) -> None:
+    """Try ``states``; raises `Violation`, with what makes the state again, at the first bad one.
 
     ``known_faults``: names of faults and patterns of what they say; these are only counted.
     """
     known: dict[bytes, Found] = {}
+    repaired: dict[bytes, Found] = {}
     counts.operations += len(recorded.ops)
-    for state in states(recorded, samples, seed):
+    for state in states:
         counts.states += 1
         try:
             key = digest(state.tree)
             found = known.get(key)
             if found is None:
                 counts.distinct += 1
-                found = known[key] = _recover(recorded, state.tree, base / "state")
+                found = known[key] = _recover(recorded, state.tree, base / "state", repaired)
             check(found, recorded.groups[: state.begun], state.acknowledged)
             check_leftovers(found)
         except (Violation, timelog.TimelogError) as error:
@@ -167,7 +195,8 @@ def replay(
     """Make one state again, in ``base / "state"``, not yet recovered."""
     recorded = run(workload, base / "run")
     samples = Samples(sample + 1, sample + 1, sample + 1)
-    for state in states(recorded, samples, seed):
+    some = every_state(recorded) if model == EVERY else states(recorded, samples, seed)
+    for state in some:
         if (state.operation, state.model, state.sample) == (operation, model, sample):
             materialise(state.tree, base / "state")
             return recorded, state
@@ -189,11 +218,11 @@ def record_repair(recorded: Recorded, state: State, base: Path) -> Recorded:
     )
 
 
-def _recover(recorded: Recorded, tree: Tree, base: Path) -> Found:
+def _recover(recorded: Recorded, tree: Tree, base: Path, repaired: dict[bytes, Found]) -> Found:
     workload = recorded.workload
     materialise(tree, base)
     try:
-        found = recover(base / "log", recorded.cursors, text=workload.text)
+        found = recover(base / "log", recorded.cursors, text=workload.text, known=repaired)
         if not workload.off and found.lost:
             raise Violation(f"{found.lost} commits were given up although all were durable")
         if workload.off and not recorded.start:

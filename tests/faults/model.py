@@ -8,6 +8,8 @@ ext4      names in the order in which they changed, up to any point since the la
           of what was written to a file since its own sync a prefix, with NULs up to any length
 posix     any of the names that changed since the sync of their own directory; of each file any
           pages since its own sync, any length, NULs for pages that are missing
+every     each subset of such names, with each subset of the writes to each file, where of the last
+          one there may be half: all of them, where the others are samples
 
 A rename happens whole or not at all, but the old name may stay beside the new one. After a sync
 that failed, what it was to store may be NULs for ever, whatever later syncs say.
@@ -19,7 +21,8 @@ import errno
 import hashlib
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,6 +71,7 @@ class ModelStorage(Stage):
         self._files = {path: n for n, path in enumerate(_file_names(tree or {}), 1)}
         self._made = len(self._files)
         self._open: dict[int, tuple[int, str]] = {}
+        self._truncated = (0, "")
 
     def arm(self, kind: str, where: str, fault: str) -> None:
         """As `Stage.arm`."""
@@ -91,6 +95,10 @@ class ModelStorage(Stage):
     def boot_id(self) -> str:
         """The boot that the test chose."""
         return self.boot
+
+    def inode(self, fd: int) -> int:
+        """The same after every power cut, as on a disk; files are made anew after it."""
+        return 1
 
     # -- changes --------------------------------------------------------------------------
 
@@ -139,9 +147,15 @@ class ModelStorage(Stage):
         super().overwrite(fd, data, offset)
         self._note(Op("write", name, file, offset, data))
 
+    def close(self, fd: int) -> None:
+        """As `Storage.close`; the number may become that of another file."""
+        self._open.pop(fd, None)
+        super().close(fd)
+
     def sync(self, fd: int) -> None:
         """Only notes it: the directory is in memory."""
-        file, name = self._open[fd]
+        # What `Storage.truncate` syncs it has opened itself.
+        file, name = self._open.get(fd, self._truncated)
         try:
             self._happens("sync", name)
         except OSError:
@@ -165,8 +179,9 @@ class ModelStorage(Stage):
     def truncate(self, path: Path, length: int) -> None:
         """As `Storage.truncate`."""
         name = self._before("truncate", path)
-        super().truncate(path, length)
+        self._truncated = (self._files[name], name)
         self._note(Op("truncate", name, self._files[name], length))
+        super().truncate(path, length)
 
     def rename(self, source: Path, target: Path) -> None:
         """As `Storage.rename`."""
@@ -360,9 +375,61 @@ class Disk:
         def content(file: _File) -> bytes:
             return _doomed(_pages(file, rng, least, pages), file, rng, least)
 
-        return self._tree(lambda directory: names.get(directory, directory.durable), content)
+        return self._tree(_or_durable(names), content)
+
+    def every(self) -> Iterator[Tree]:
+        """Each state that leaves out some of what is not synced, whole names and whole writes.
+
+        Grows by a factor of two with each of them, so it is for short runs; after a sync that
+        failed it is not all.
+        """
+        known: set[tuple[tuple[str, _Node], ...]] = set()
+        contents = {file: _subsets(file) for file in self._files.values() if file.pending}
+        for names in self._name_subsets():
+            nodes: dict[str, _Node] = {}
+            self._walk(_or_durable(names), nodes)
+            if (shape := tuple(nodes.items())) in known:
+                continue
+            known.add(shape)
+            files = list(dict.fromkeys(node for node in nodes.values() if node in contents))
+            for chosen in product(*(contents[file] for file in files)):
+                bytes_of = dict(zip(files, chosen, strict=True))
+                yield {
+                    path: bytes_of.get(node, node.durable) if isinstance(node, _File) else None
+                    for path, node in nodes.items()
+                }
 
     # -- inside ---------------------------------------------------------------------------
+
+    def _name_subsets(self) -> Iterator[dict[_Directory, dict[str, _Node]]]:
+        for kept in product((False, True), repeat=len(self._unsynced)):
+            names: dict[_Directory, dict[str, _Node]] = {}
+            whole: dict[int, bool] = {}
+            for change, keep in zip(self._unsynced, kept, strict=True):
+                # Of a rename the old name does not go without the new one.
+                if keep and not whole.setdefault(change.number, keep):
+                    break
+                whole.setdefault(change.number, keep)
+                if keep:
+                    entries = names.setdefault(change.directory, dict(change.directory.durable))
+                    _set(entries, change)
+            else:
+                yield names
+
+    def _walk(
+        self,
+        names: Callable[[_Directory], dict[str, _Node]],
+        nodes: dict[str, _Node],
+    ) -> None:
+        """Note every path and what is there, by whatever names there are."""
+
+        def walk(directory: _Directory, prefix: str) -> None:
+            for name, node in names(directory).items():
+                nodes[prefix + name] = node
+                if isinstance(node, _Directory):
+                    walk(node, f"{prefix}{name}/")
+
+        walk(self._root, "")
 
     def _at(self, path: str) -> tuple[_Directory, str]:
         *parents, name = path.split("/")
@@ -411,22 +478,16 @@ class Disk:
         names: Callable[[_Directory], dict[str, _Node]],
         content: Callable[[_File], bytes],
     ) -> Tree:
-        tree: Tree = {}
+        nodes: dict[str, _Node] = {}
+        self._walk(names, nodes)
+        # One content, under whatever names.
         known: dict[_File, bytes] = {}
-
-        def walk(directory: _Directory, prefix: str) -> None:
-            for name, node in names(directory).items():
-                if isinstance(node, _Directory):
-                    tree[prefix + name] = None
-                    walk(node, f"{prefix}{name}/")
-                else:
-                    # One content, under whatever names.
-                    if node not in known:
-                        known[node] = content(node)
-                    tree[prefix + name] = known[node]
-
-        walk(self._root, "")
-        return tree
+        for node in nodes.values():
+            if isinstance(node, _File) and node not in known:
+                known[node] = content(node)
+        return {
+            path: known[node] if isinstance(node, _File) else None for path, node in nodes.items()
+        }
 
 
 def digest(tree: Tree) -> bytes:
@@ -445,16 +506,23 @@ def materialise(tree: Tree, base: Path) -> None:
     os.mkdir(base)
     for path in sorted(tree):
         data = tree[path]
+        name = f"{base}/{path}"
         if data is None:
-            os.mkdir(base / path)
+            os.mkdir(name)
         else:
-            fd = os.open(base / path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             os.write(fd, data)
             os.close(fd)
 
 
 def _file_names(tree: Tree) -> list[str]:
     return [path for path in sorted(tree) if tree[path] is not None]
+
+
+def _or_durable(
+    names: dict[_Directory, dict[str, _Node]],
+) -> Callable[[_Directory], dict[str, _Node]]:
+    return lambda directory: names.get(directory, directory.durable)
 
 
 def _set(entries: dict[str, _Node], change: _Change) -> None:
@@ -469,6 +537,18 @@ def _applied(data: bytes, op: Op) -> bytes:
         return data[: op.offset]
     padded = data.ljust(op.offset, b"\0")
     return padded[: op.offset] + op.data + padded[op.offset + len(op.data) :]
+
+
+def _subsets(file: _File) -> list[bytes]:
+    """All that a file may hold of the changes since its sync: any of them, of the last also half"""
+    found = {file.durable: None}
+    for number, (_, op) in enumerate(file.pending, 1):
+        applied = [_applied(data, op) for data in found]
+        if number == len(file.pending) and op.kind == "write":
+            half = op._replace(data=op.data[: len(op.data) // 2])
+            applied += [_applied(data, half) for data in found]
+        found |= dict.fromkeys(applied)
+    return list(found)
 
 
 def _prefix(file: _File, rng: random.Random, end: int, least: bool, share: float) -> bytes:

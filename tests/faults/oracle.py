@@ -9,13 +9,17 @@ finds the same, and the log takes events again.
 
 from __future__ import annotations
 
+import hashlib
+import os
 from pathlib import Path
 from typing import NamedTuple
 
 import timelog
 from timelog import names
+from timelog.damage import Damage
 from timelog.event import Event
-from timelog.journal import Commit, Entry, read
+from timelog.journal import Block, Commit, Entry, read
+from timelog.lock import read_state
 from timelog.storage import Storage
 
 NEEDLE = "needle"
@@ -62,16 +66,45 @@ class Booted(Storage):
         """Nothing: no power is lost from here on."""
 
 
-def recover(path: Path, cursors: tuple[str, ...], *, text: bool) -> Found:
-    """Let the first writer after the boot repair the log, and look at it twice; also append."""
-    first = _look(path, Booted("second boot"), cursors, text)
-    second = _look(path, Booted("third boot"), cursors, text)
-    if first != second:
-        pairs = zip(Found._fields, first, second, strict=True)
-        others = [f"{name} {one}, then {two}" for name, one, two in pairs if one != two]
-        raise Violation(f"a second recovery found something else: {'; '.join(others)}")
-    _append(path, first)
-    return first
+class _Remade(Booted):
+    """The same of a tree that was made anew: its files count as those of the run."""
+
+    def inode(self, fd: int) -> int:
+        """As that of `ModelStorage`."""
+        return 1
+
+
+def recover(
+    path: Path,
+    cursors: tuple[str, ...],
+    *,
+    text: bool,
+    known: dict[bytes, Found] | None = None,
+) -> Found:
+    """Let the first writer after the boot repair the log, and look at it twice; also append.
+
+    ``known``: what was found in logs of this run so far, by how they came out of the repair; of
+    one that came out alike nothing else is looked at.
+    """
+    with _opened(path, "second boot") as log:
+        before = _state(log, cursors)
+        lock = read_state(log._store.storage, log._store.layout.lock)
+        alike = hashlib.blake2b(repr((before, lock)).encode(), digest_size=16)
+        _add_files(alike, path, "")
+        found = known.get(alike.digest()) if known is not None else None
+        if found is not None:
+            return found
+        found = _look(log, before, text)
+    with _opened(path, "third boot") as log:
+        again = _state(log, cursors)
+        if again != before:
+            pairs = zip(_State._fields, before, again, strict=True)
+            others = [f"{name} {one}, then {two}" for name, one, two in pairs if one != two]
+            raise Violation(f"a second recovery found something else: {'; '.join(others)}")
+        _append(log, found)
+    if known is not None:
+        known[alike.digest()] = found
+    return found
 
 
 def check(found: Found, groups: list[Group], acknowledged: int) -> None:
@@ -137,40 +170,93 @@ def newest_commit(tree: dict[str, bytes | None]) -> tuple[int, int]:
     return newest
 
 
-def _look(path: Path, storage: Storage, cursors: tuple[str, ...], text: bool) -> Found:
-    with timelog.open(path, flush_interval=3600.0, text_index=False, storage=storage) as log:
-        report = log.verify(deep=True)
-        if report.damage or report.foreign:
-            raise Violation(f"verify after the repair: {report}")
-        leftovers = tuple(str(torn) for torn in report.torn)
-        health = log.health()
-        if health.status == "critical" or health.damage or health.missing:
-            raise Violation(f"health after the repair: {health.reasons} {health.damage}")
-        results = log.search()
-        events = tuple(results)
-        books = log.audit()
-        if not books.ok or books.stored != len(events) or books.waiting or books.refused:
-            raise Violation(f"the books after the repair, with {len(events)} events: {books}")
-        if results.damage:
-            raise Violation(f"the search met damage: {results.damage}")
-        if text:
-            some = list(log.search(pattern=NEEDLE))
-            if some != [event for event in events if NEEDLE in event.content]:
-                raise Violation("a search by text found other events than a search of all")
-        values = {name: value for name in cursors if (value := log.cursor(name)) is not None}
-        sequence = log._store.index.sequence
-        return Found(
-            events, values, sequence, log.position, health.lost_commits, books.lost, leftovers
-        )
+class _State(NamedTuple):
+    """What a process has in memory of a log, but how it came there."""
+
+    sequence: int
+    position: int
+    lost: int
+    missing: tuple[tuple[int, int], ...]
+    damage: tuple[Damage, ...]
+    cursors: dict[str, int]
+    blocks: tuple[tuple[str, tuple[Block, ...]], ...]
 
 
-def _append(path: Path, found: Found) -> None:
+def _opened(path: Path, boot: str) -> timelog.EventLog:
+    return timelog.open(path, flush_interval=3600.0, text_index=False, storage=_Remade(boot))
+
+
+def _state(log: timelog.EventLog, cursors: tuple[str, ...]) -> _State:
+    index = log._store.index
+    segments = [
+        (segment.path, blocks)
+        for day in index.between(None, None)
+        for segment, blocks in index.blocks(day, None, None, index.position)
+    ]
+    return _State(
+        index.sequence,
+        index.position,
+        index.lost,
+        tuple(index.missing),
+        tuple(index.damage),
+        {name: value for name in cursors if (value := log.cursor(name)) is not None},
+        tuple(segments),
+    )
+
+
+def _add_files(whole: hashlib.blake2b, directory: Path | str, prefix: str) -> None:
+    """Add all that is below a directory, but for what no later reader or repair looks at.
+
+    That is what quarantine keeps, and what stands in the lock file behind what it says.
+    """
+    with os.scandir(directory) as found:
+        entries = sorted(found, key=lambda entry: entry.name)
+    for entry in entries:
+        name = prefix + entry.name
+        if entry.is_dir(follow_symlinks=False):
+            whole.update(f"{name}\0-\0".encode())
+            if name != f"{names.CONTROL}/{names.QUARANTINE}":
+                _add_files(whole, entry.path, f"{name}/")
+        elif name != f"{names.CONTROL}/{names.LOCK}":
+            data = Path(entry.path).read_bytes()
+            whole.update(f"{name}\0{len(data)}\0".encode())
+            whole.update(data)
+
+
+def _look(log: timelog.EventLog, state: _State, text: bool) -> Found:
+    report = log.verify(deep=True)
+    if report.damage or report.foreign:
+        raise Violation(f"verify after the repair: {report}")
+    leftovers = tuple(str(torn) for torn in report.torn)
+    health = log.health()
+    if health.status == "critical" or health.damage or health.missing:
+        raise Violation(f"health after the repair: {health.reasons} {health.damage}")
+    results = log.search()
+    events = tuple(results)
+    books = log.audit()
+    if not books.ok or books.stored != len(events) or books.waiting or books.refused:
+        raise Violation(f"the books after the repair, with {len(events)} events: {books}")
+    if results.damage:
+        raise Violation(f"the search met damage: {results.damage}")
+    if text:
+        some = list(log.search(pattern=NEEDLE))
+        if some != [event for event in events if NEEDLE in event.content]:
+            raise Violation("a search by text found other events than a search of all")
+    return Found(
+        events,
+        state.cursors,
+        state.sequence,
+        log.position,
+        health.lost_commits,
+        books.lost,
+        leftovers,
+    )
+
+
+def _append(log: timelog.EventLog, found: Found) -> None:
     """The log takes a further event, into a minute that may be there."""
     last = found.events[-1].timestamp if found.events else 1_700_000_000
-    with timelog.open(
-        path, flush_interval=3600.0, text_index=False, storage=Booted("third boot")
-    ) as log:
-        log.append("afterwards", timestamp=last, id="afterwards", sync=True)
-        report = log.verify(deep=True)
-        if report.damage or report.events != len(found.events) + 1:
-            raise Violation(f"verify after one more event: {report}")
+    log.append("afterwards", timestamp=last, id="afterwards", sync=True)
+    report = log.verify()
+    if report.damage or report.events != len(found.events) + 1:
+        raise Violation(f"verify after one more event: {report}")

@@ -375,6 +375,29 @@ def repaired(run: Run) -> None:
     run.close(log)
 
 
+@workload(faulty=True)
+def named_late(run: Run) -> None:
+    """Processes die when a directory or a file has its name, and the name is not synced yet."""
+    for where in (".", "log"):
+        run.storage.arm("sync directory", where, "killed")
+        with pytest.raises(Killed):
+            run.open()
+        run.storage.revive()
+    log = run.open()
+    run.append_sync(log, 1)
+    run.put(log, 2)
+    run.killed(log, "write", ".jsonl", "torn")
+    # In the repair, of which the next process finds the new journal.
+    run.storage.arm("sync directory", "/journal", "killed")
+    with pytest.raises(Killed):
+        run.open()
+    run.storage.revive()
+    log = run.open()
+    run.append_sync(log, 3)
+    run.append_sync(log, 61)
+    run.close(log)
+
+
 @workload(off=True, faulty=True)
 def unsynced_repaired(run: Run) -> None:
     """``sync="off"``: the repair comes while earlier commits are not on the disk yet."""
