@@ -13,6 +13,7 @@ import timelog
 from timelog.codec import Line
 from timelog.event import Event
 from timelog.storage import Storage
+from timelog.store import _open_stores
 from timelog.timestamp import from_datetime, to_text
 
 
@@ -123,6 +124,14 @@ def abandon(log: timelog.EventLog) -> None:
     """Let go of a log as a killed process does: nothing is flushed, nothing repaired."""
     log._store.is_closed = True
     log._store.timer.stop()
+
+
+def abandon_all() -> None:
+    """`abandon` every log of this process that is open."""
+    for store in list(_open_stores):
+        store.is_closed = True
+        store.timer.stop()
+        _open_stores.discard(store)
 
 
 def contents(path: Path, **options: object) -> list[str]:
