@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from timelog.buffer import EVENT_OVERHEAD, Batch, Buffer, Entry
 from timelog.codec import Line
-from timelog.errors import BufferFull, ClosedError
+from timelog.errors import BufferFull, ClosedError, InvalidTime
 from timelog.memfile import Slice, in_arrival_order
 from timelog.storage import Storage
-from timelog.timestamp import MINUTE, from_text
+from timelog.timestamp import END, FIRST, MINUTE, from_text
 from timelog.uuid7 import milliseconds
 
 SOON = 10.0
@@ -416,6 +416,28 @@ def test_a_full_buffer_refuses_at_once_who_does_not_wait(
         put_many(buffer, [entry("a")])
     assert calls.woken > before
     assert buffer.waiting == 11
+
+
+@pytest.mark.parametrize("us", [END, END + MINUTE, 1 << 62, FIRST - 1, FIRST - MINUTE])
+def test_a_clock_outside_the_years_that_can_be_stored_is_refused_before_anything_is_taken(
+    make: Callable[..., Buffer], clock: Clock, us: int
+) -> None:
+    buffer = make()
+    put(buffer, "before")
+    before = buffer.size
+    for hold in (clock.us, END - 1, FIRST):
+        clock.us = us
+        with pytest.raises(InvalidTime, match="clock"):
+            put(buffer, "refused")
+        # Nothing of a call is taken, not even what has a timestamp of its own.
+        with pytest.raises(InvalidTime, match="clock"):
+            put_many(buffer, [entry("refused", START), entry("refused")], ("place", b"1"))
+        put_many(buffer, [entry("dated", START)])
+        clock.us = hold
+        put(buffer, "fine")
+    assert contents(buffer.view()) == ["before"] + ["dated", "fine"] * 3
+    assert buffer.size == 7 * before
+    assert buffer.cursor("place") is None
 
 
 def test_put_many_takes_all_or_nothing(make: Callable[..., Buffer]) -> None:

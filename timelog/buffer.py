@@ -10,18 +10,19 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import NamedTuple
 
 import msgspec
 
 from timelog.codec import Line
-from timelog.errors import BufferFull, TimelogError
+from timelog.errors import BufferFull, InvalidTime, TimelogError
 from timelog.guard import check_reentry, is_mine
 from timelog.memfile import MemoryFile, Slice
 from timelog.names import SegmentName
 from timelog.span import Span
 from timelog.storage import Storage
+from timelog.timestamp import END, FIRST, SECOND
 from timelog.uuid7 import Uuid7
 
 # What an event costs in memory besides its content: objects, id, timestamp, list slot.
@@ -163,7 +164,7 @@ class Buffer:
         return id
 
     def put_many(
-        self, entries: Iterable[Entry], cursor: tuple[str, bytes] | None, size: int, block: bool
+        self, entries: Collection[Entry], cursor: tuple[str, bytes] | None, size: int, block: bool
     ) -> str:
         """Take events as one: one commit will hold them all, with the cursor; return the last id.
 
@@ -183,9 +184,11 @@ class Buffer:
                 self._wait(self._max_size - size, block)
             if self._size + size > self._grow_at:
                 self._grow(block)
+            now = self._time_ns() // 1000
+            if not FIRST <= now < END and any(entry.us is None for entry in entries):
+                raise _clock_is_wrong(now)
             # What follows may go to any millisecond: `put` is to begin anew.
             self._base = _NEVER
-            now = self._time_ns() // 1000
             for entry in entries:
                 us = now if entry.us is None else entry.us
                 if us // 1000 != self._ms:
@@ -325,6 +328,8 @@ class Buffer:
         """Prepare for events of the millisecond ``ms``. The lock must be held."""
         self._check()
         us = ms * 1000
+        if not FIRST <= us < END:
+            raise _clock_is_wrong(us)
         file = self._file
         if file is None or not file.span.start <= us < file.span.end:
             self._settle()
@@ -419,3 +424,10 @@ class Buffer:
                 "flushed in time; see health(), or open the log with a larger max_buffer"
             )
         self._check()
+
+
+def _clock_is_wrong(us: int) -> InvalidTime:
+    return InvalidTime(
+        f"the clock says {us // SECOND} seconds since 1970, outside the years 1 to 9999; set it, or "
+        "pass a timestamp"
+    )

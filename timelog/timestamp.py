@@ -126,7 +126,7 @@ def from_text(text: str) -> int:
 def _from_text(text: str, now_us: int) -> int:
     body = text.strip()
     if body == "now":
-        return now_us
+        return _in_range(now_us, text)
     if body[:1] in ("-", "+"):
         return _in_range(now_us + parse_relative(body), text)
     match = _RFC3339.fullmatch(body)
