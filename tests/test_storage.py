@@ -140,11 +140,11 @@ def test_make_directory_says_whether_it_was_made(storage: Storage, tmp_path: Pat
     assert storage.make_directory(tmp_path / "a") is True
     assert storage.make_directory(tmp_path / "a") is False
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(FileExistsError):
-        storage.make_directory(tmp_path / "file")
     (tmp_path / "link").symlink_to(tmp_path / "a")
-    with pytest.raises(FileExistsError):
-        storage.make_directory(tmp_path / "link")
+    os.mkfifo(tmp_path / "fifo")
+    for name in ("file", "link", "fifo"):
+        with pytest.raises(NotADirectoryError, match=name):
+            storage.make_directory(tmp_path / name)
 
 
 def test_sync_directory_needs_a_directory(storage: Storage, tmp_path: Path) -> None:
@@ -175,6 +175,43 @@ def test_links_are_never_followed(storage: Storage, tmp_path: Path) -> None:
     storage.replace(link, b"new", tmp_path / "temporary")
     assert target.read_bytes() == b"secret"
     assert not link.is_symlink()
+
+
+def test_links_to_the_directory_of_a_file_are_never_followed(
+    storage: Storage, tmp_path: Path
+) -> None:
+    real, link = tmp_path / "real", tmp_path / "link"
+    real.mkdir()
+    link.symlink_to(real)
+    (real / "file").write_bytes(b"secret")
+    (tmp_path / "own").write_bytes(b"own")
+    before = len(os.listdir("/proc/self/fd"))
+    for call in (
+        lambda: storage.create(link / "new"),
+        lambda: storage.open_append(link / "file"),
+        lambda: storage.open_lock(link / "file"),
+        lambda: storage.truncate(link / "file", 0),
+        lambda: storage.unlink(link / "file"),
+        lambda: storage.rename(tmp_path / "own", link / "file"),
+        lambda: storage.rename(link / "file", tmp_path / "own"),
+        lambda: storage.replace(link / "file", b"new", tmp_path / "temporary"),
+        lambda: storage.open_read(link / "file"),
+        lambda: storage.read_file(link / "file"),
+        lambda: storage.read_device(link / "file", 0, 6),
+    ):
+        with pytest.raises(NotADirectoryError):
+            call()
+    assert os.listdir(real) == ["file"]
+    assert (real / "file").read_bytes() == b"secret"
+    assert (tmp_path / "own").read_bytes() == b"own"
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_directories_further_up_may_be_links(storage: Storage, tmp_path: Path) -> None:
+    (tmp_path / "real" / "directory").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    put(storage, tmp_path / "link" / "directory" / "file", b"data")
+    assert storage.read_file(tmp_path / "link" / "directory" / "file") == b"data"
 
 
 def test_what_is_no_plain_file_is_refused_without_waiting(storage: Storage, tmp_path: Path) -> None:

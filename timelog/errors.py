@@ -136,7 +136,10 @@ _WORDS = {
     errno.ENFILE: "the system has too many open files",
     errno.EFBIG: "the file would be larger than allowed",
     errno.EIO: "the device reported an input/output error",
-    errno.ELOOP: "a symbolic link stands where a file of the log belongs",
+    errno.ELOOP: "a symbolic link stands where a file of the log belongs; move it away",
+    errno.ENOTDIR: "a link or a file stands where a directory of the log belongs; move it away",
+    errno.EISDIR: "a directory stands where a file of the log belongs; move it away",
+    errno.ENXIO: "it is not a plain file; move it away",
 }
 
 # What passes by itself when somebody makes room; trying again is right.

@@ -3,8 +3,9 @@
 Nothing else in the package opens, reads, lists, writes, renames, syncs, removes or asks the time.
 Fault tests replace this object, and so could another backend: paths and descriptors pass through
 the package unopened. One `Storage` has no state and may be shared by threads.
-All paths are plain files and directories of the log; links are never followed (``O_NOFOLLOW``) and
-nothing existing is ever overwritten by `create` (``O_EXCL``).
+All paths are plain files and directories of the log. Neither a file nor the directory it is in may
+be a link: none is followed (``O_NOFOLLOW``). Nothing existing is ever overwritten by `create`
+(``O_EXCL``).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ UNKNOWN_BOOT = "unknown"
 # What reads that go past the page cache are multiples of.
 _SECTOR = 4096
 _BASE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Storage:
@@ -62,7 +64,7 @@ class Storage:
 
     def open_read(self, path: Path) -> int:
         """Open a plain file for reading; a link, a FIFO or a directory raises ``OSError``."""
-        return _plain(os.open(path, os.O_RDONLY | _BASE), path)
+        return _plain(_open(path, os.O_RDONLY | _BASE), path)
 
     @contextmanager
     def reading(self, path: Path) -> Iterator[int]:
@@ -102,7 +104,7 @@ class Storage:
         start = offset - offset % _SECTOR
         size = -(-(offset + length - start) // _SECTOR) * _SECTOR
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_DIRECT | _BASE)
+            fd = _open(path, os.O_RDONLY | os.O_DIRECT | _BASE)
             try:
                 # Memory of its own begins with a page, as such reads want it.
                 buffer = mmap.mmap(-1, size)
@@ -145,6 +147,13 @@ class Storage:
         except (FileNotFoundError, NotADirectoryError):
             return False
 
+    def check_directory(self, path: Path) -> None:
+        """Raise ``OSError`` where ``path`` is there and is a link, or anything but a directory."""
+        try:
+            os.close(os.open(path, _DIRECTORY))
+        except FileNotFoundError:
+            pass
+
     def exists(self, path: Path) -> bool:
         """Whether anything stands at ``path``."""
         try:
@@ -178,15 +187,15 @@ class Storage:
     def create(self, path: Path) -> int:
         """Create a file that must not exist yet; return a descriptor that appends to it."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | _BASE
-        return os.open(path, flags, self._file_mode)
+        return _open(path, flags, self._file_mode)
 
     def open_append(self, path: Path) -> int:
         """Open an existing plain file for appending."""
-        return _plain(os.open(path, os.O_WRONLY | os.O_APPEND | _BASE), path)
+        return _plain(_open(path, os.O_WRONLY | os.O_APPEND | _BASE), path)
 
     def open_lock(self, path: Path) -> int:
         """Open the lock file for reading and writing in place, creating it where absent."""
-        return _plain(os.open(path, os.O_RDWR | os.O_CREAT | _BASE, self._file_mode), path)
+        return _plain(_open(path, os.O_RDWR | os.O_CREAT | _BASE, self._file_mode), path)
 
     def lock(self, fd: int, timeout: float) -> None:
         """Hold the exclusive ``flock`` of ``fd``; raises ``TimeoutError`` after ``timeout`` s."""
@@ -237,14 +246,13 @@ class Storage:
         try:
             os.mkdir(path, self._directory_mode)
         except FileExistsError:
-            if not stat.S_ISDIR(os.lstat(path).st_mode):
-                raise
+            self.check_directory(path)
             return False
         return True
 
     def truncate(self, path: Path, length: int) -> None:
         """Cut a plain file to ``length`` bytes, for good."""
-        fd = _plain(os.open(path, os.O_WRONLY | _BASE), path)
+        fd = _plain(_open(path, os.O_WRONLY | _BASE), path)
         try:
             os.ftruncate(fd, length)
             self.sync(fd)
@@ -253,12 +261,14 @@ class Storage:
 
     def rename(self, source: Path, target: Path) -> None:
         """Replace ``target`` by ``source`` in one step."""
-        os.rename(source, target)
+        with _directory_of(source) as (source_in, old), _directory_of(target) as (target_in, new):
+            os.rename(old, new, src_dir_fd=source_in, dst_dir_fd=target_in)
 
     def unlink(self, path: Path) -> None:
         """Remove one name; a name that is gone already is fine."""
         try:
-            os.unlink(path)
+            with _directory_of(path) as (directory, name):
+                os.unlink(name, dir_fd=directory)
         except FileNotFoundError:
             pass
 
@@ -326,6 +336,34 @@ def _work(jobs: deque[Callable[[], None]], errors: list[BaseException]) -> None:
             job()
         except BaseException as error:
             errors.append(error)
+
+
+@contextmanager
+def _directory_of(path: Path) -> Iterator[tuple[int, str]]:
+    """A descriptor of the directory that a file is in, and the file's name in it."""
+    directory, _, name = os.fspath(path).rpartition("/")
+    fd = os.open(directory, _DIRECTORY)
+    try:
+        yield fd, name
+    except OSError as error:
+        error.filename = os.fspath(path)
+        raise
+    finally:
+        os.close(fd)
+
+
+def _open(path: Path, flags: int, mode: int = 0) -> int:
+    """``os.open`` that follows a link neither to the file nor to the directory that it is in."""
+    # Not `_directory_of`: this is called for each of many small segments.
+    directory, _, name = os.fspath(path).rpartition("/")
+    parent = os.open(directory, _DIRECTORY)
+    try:
+        return os.open(name, flags, mode, dir_fd=parent)
+    except OSError as error:
+        error.filename = os.fspath(path)
+        raise
+    finally:
+        os.close(parent)
 
 
 def _plain(fd: int, path: Path) -> int:
