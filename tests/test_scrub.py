@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +13,11 @@ import pytest
 
 import timelog
 from timelog import scrub, segment, storage
+from timelog.errors import DamagedError
 from timelog.lock import FileLock
 from timelog.scrub import Scrubber
 from timelog.storage import Storage
+from timelog.timestamp import END
 
 Open = Callable[..., timelog.EventLog]
 T = 1_700_000_000
@@ -155,8 +158,31 @@ def test_what_could_not_be_checked_does_not_pass_for_it(
     assert scrubbing.passes == 0 and log.health().status == "healthy"
     with monkeypatch.context() as patch:
         patch.setattr(log._store.index, "blocks", fails)
-        scrubbing.step()
+        for _ in range(3):
+            with pytest.raises(OSError, match="Too many"):
+                scrubbing.step()
+    assert scrubbing.passes == 0 and log.health().status == "healthy"
+
+
+def test_a_day_of_which_the_index_is_damaged_is_reported(
+    log: timelog.EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*args: Any) -> None:
+        raise DamagedError("its crc does not hold")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(log._store.index, "blocks", fails)
+        scrubber(log, 1).step()
     assert log.health().status == "critical"
+
+
+def test_a_time_that_cannot_be_is_no_pass(log: timelog.EventLog) -> None:
+    damage = [["2026-11-21/x", 0, 1, "the crc does not hold"]]
+    for passed in (-1, 1 << 62, END):
+        text = json.dumps({"passed": passed, "damage": damage})
+        log._store.layout.scrub.write_text(text)
+        assert log.health().last_scrub == 0
+        assert len(log.health().damage) == 1
 
 
 def test_one_process_scrubs_at_a_time(log: timelog.EventLog) -> None:

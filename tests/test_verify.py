@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import timelog
-from tests.rig import to_line
+from tests.rig import abandon, to_line
 from timelog import segment as segment_module
 from timelog.codec import decode_lines, encode_lines
 from timelog.index import Index
@@ -227,6 +227,27 @@ def test_a_damaged_index_of_a_day_is_named_and_the_rest_is_checked(
         assert report.foreign == ()
 
 
+def test_a_journal_that_ends_before_the_checkpoint_is_damage_and_the_log_goes_on(
+    log: timelog.EventLog, open_log: OpenLog
+) -> None:
+    """The commits since the checkpoint were in it: nothing else could tell that they are gone."""
+    checkpoint(log)
+    log.append("behind the checkpoint", sync=True)
+    journal = Layout(log.path).journal(log._store.index.place.journal)
+    abandon(log)
+    for length in (0, 1, 30):
+        journal.write_bytes(journal.read_bytes()[:length])
+        with timelog.open(log.path, mode="r") as reader:
+            checked = reader.verify()
+            assert [damage.file for damage in checked.damage] == [name(log, journal)]
+            assert reader.health().damage
+    again = open_log()
+    again.append("more", sync=True)
+    assert again.search(pattern="more").count() == 1
+    again.close()
+    assert [damage.file for damage in fresh(log).damage] == [name(log, journal)]
+
+
 def test_damage_that_was_met_before_and_is_mended_is_not_reported(log: timelog.EventLog) -> None:
     path = segments(log)[0]
     flip(path, 0)
@@ -235,6 +256,25 @@ def test_damage_that_was_met_before_and_is_mended_is_not_reported(log: timelog.E
     assert not log.verify().ok
     flip(path, 0)
     assert log.verify().ok
+
+
+def test_an_index_of_a_day_that_was_not_readable_for_a_while_is_not_damage_for_ever(
+    log: timelog.EventLog,
+) -> None:
+    checkpoint(log)
+    with timelog.open(log.path, flush_interval=3600.0) as other:
+        file = sorted((log.path / ".timelog" / "index").glob("20*"))[0]
+        file.rename(file.with_suffix(".away"))
+        file.mkdir()
+        assert len({found.path.parent for found in other.files()}) == 1
+        assert other.health().damage
+        assert not other.verify().ok
+        file.rmdir()
+        file.with_suffix(".away").rename(file)
+        other.append("more", sync=True)
+        other._store.flusher._exclusive(None, True, closing=True)
+        assert other.verify().ok
+    assert fresh(log).ok
 
 
 # -- unfinished writes --------------------------------------------------------------------

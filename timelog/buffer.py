@@ -428,6 +428,6 @@ class Buffer:
 
 def _clock_is_wrong(us: int) -> InvalidTime:
     return InvalidTime(
-        f"the clock says {us // SECOND} seconds since 1970, outside the years 1 to 9999; set it, or "
-        "pass a timestamp"
+        f"the clock says {us // SECOND} seconds since 1970, which is outside the years 1 to 9999; "
+        "set it, or pass a timestamp"
     )

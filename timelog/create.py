@@ -25,8 +25,9 @@ class _Format(msgspec.Struct, frozen=True):
 def log_id(layout: Layout, storage: Storage) -> str | None:
     """The id of the log at ``layout``; None where there is no log yet.
 
-    Raises `NotALogError` for what is not a directory, `VersionError` for a newer format and
-    `DamagedError` where the format file cannot be read.
+    Raises `NotALogError` for what is not a directory, `VersionError` for a newer format,
+    `DamagedError` where the format file does not say what it should, and `StorageError` where it
+    cannot be read.
     """
     try:
         data = storage.read_file(layout.format)
@@ -34,6 +35,8 @@ def log_id(layout: Layout, storage: Storage) -> str | None:
         return None
     except NotADirectoryError:
         raise _not_a_directory(layout, storage) from None
+    except OSError as error:
+        raise storage_error(f"opening {layout.root}", error) from error
     try:
         found = msgspec.json.decode(data, type=_Format)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -54,8 +57,8 @@ def create_log(layout: Layout, storage: Storage, lock_timeout: float) -> str:
     Refuses a directory that holds anything that is not the beginning of a log (`NotALogError`).
     A kill at any step leaves a directory in which the next call succeeds.
     """
-    _check_empty(layout, storage)
     try:
+        _check_empty(layout, storage)
         for directory in (*reversed(layout.root.parents), layout.root, layout.control):
             if not storage.is_directory(directory, follow=True) and storage.make_directory(
                 directory
@@ -111,9 +114,9 @@ def _check_empty(layout: Layout, storage: Storage) -> None:
 
 
 def _not_a_directory(layout: Layout, storage: Storage) -> NotALogError:
-    control = storage.is_directory(layout.root, follow=True)
-    path = layout.control if control else layout.root
-    return NotALogError(f"{path} is a file; a log is a directory, choose another path")
+    if storage.is_directory(layout.root, follow=True):
+        return NotALogError(f"{layout.control} is a link or a file and no directory; move it away")
+    return NotALogError(f"{layout.root} is a file; a log is a directory, choose another path")
 
 
 def _has_commits(layout: Layout, storage: Storage) -> bool:

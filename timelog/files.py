@@ -46,7 +46,7 @@ def file_ranges(
     for day in index.between(start, end):
         try:
             segments = index.blocks(day, start, end, position)
-        except (DamagedError, OSError) as error:
+        except DamagedError as error:
             name = f"{names.CONTROL}/{names.INDEX} ({names.partition(day)})"
             index.found_damage(Damage(name, 0, 0, str(error)))
             continue

@@ -19,7 +19,7 @@ from sortedcontainers import SortedDict
 from timelog import checkpoint
 from timelog.damage import Damage
 from timelog.day import Day, segment_name
-from timelog.errors import DamagedError, NotALogError
+from timelog.errors import TRANSIENT, DamagedError, NotALogError, in_words, storage_error
 from timelog.journal import Bad, Begin, Block, Commit, Entry, read
 from timelog.ledger import Ledger
 from timelog.lock import End, read_mark, read_state
@@ -134,8 +134,10 @@ class Index:
 
         A reader stops where an unfinished flush began. Who holds the store lock may give the place
         itself, or None for all there is. Cost where nothing is new: a few system calls. Raises
-        `DamagedError` where the journal cannot be followed.
+        `DamagedError` where the journal cannot be followed, and ``OSError``.
         """
+        # What is opened below looks for links in the last directory only.
+        self._storage.check_directory(self._layout.control)
         with self.lock:
             for _ in range(_TRIES):
                 if not self._is_loaded or self._root_seen != self._root_now():
@@ -425,16 +427,24 @@ class Index:
     def files(self, day: Day) -> FileIndex:
         """The segments of a day, loaded where they are not. The lock must be held.
 
-        Raises `DamagedError` where the day's index file is damaged or gone.
+        Raises `DamagedError` where the day's index file is damaged or gone or cannot be read, and
+        `StorageError` where it may be read later.
         """
         if day.files is None:
             assert day.summary is not None
+            path = self._layout.index / day.summary.file
             try:
-                data = self._storage.read_file(self._layout.index / day.summary.file)
+                data = self._storage.read_file(path)
             except FileNotFoundError:
                 raise DamagedError(
                     f"{day.summary.file} is gone; restore it from a copy of .timelog/index"
                 ) from None
+            except OSError as error:
+                if error.errno in TRANSIENT:
+                    raise storage_error(f"reading {path}", error) from error
+                raise DamagedError(
+                    f"{day.summary.file} cannot be read: {in_words(error)}"
+                ) from error
             day.loaded(checkpoint.parse_day(data, day.summary))
         assert day.files is not None
         self._used(day)
@@ -450,9 +460,12 @@ class Index:
             try:
                 return self.files(day)
             except DamagedError:
-                if self._is_loaded and self._root_seen == self._root_now():
-                    raise
-                self.refresh()
+                try:
+                    if self._is_loaded and self._root_seen == self._root_now():
+                        raise
+                    self.refresh()
+                except OSError as error:
+                    raise storage_error("reading the index", error) from error
         return None
 
     def segment(self, path: str) -> Segment | None:
@@ -523,7 +536,7 @@ class Index:
             return day.summary.segments
         try:
             return len(self.find_files(day.start) or ())
-        except DamagedError:
+        except (DamagedError, OSError):
             # Reported by whoever looks for its events.
             return day.summary.segments if day.summary else 0
 

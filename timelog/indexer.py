@@ -210,7 +210,7 @@ class TextIndexer:
         damaged = {damage.file for damage in self._index.damage}
         try:
             sealed = self._index.sealed(day, before)
-        except (DamagedError, OSError):
+        except DamagedError:
             # Reported by whoever looks for the day's events.
             return []
         return [
@@ -235,7 +235,7 @@ class TextIndexer:
             files = {file.path.name: file for file in self._texts.files(day)}
             try:
                 segments = self._index.sealed(day, END)
-            except (DamagedError, OSError):
+            except DamagedError:
                 # It may come back from a copy.
                 continue
             for name in self._texts.names(day):

@@ -345,10 +345,14 @@ class EventLog:
     def verify(self, *, deep: bool = False) -> Verification:
         """Check every committed byte against its crc; ``deep`` also decodes every event.
 
-        Read-only, bounded by what was committed when it began. See `Verification`.
+        Read-only, bounded by what was committed when it began. See `Verification`. Raises
+        `DamagedError` and `StorageError` where the log cannot be checked.
         """
         store = self._readable()
-        return verify(store.layout, store.storage, store.read_index(), deep=deep)
+        try:
+            return verify(store.layout, store.storage, store.read_index(), deep=deep)
+        except OSError as error:
+            raise storage_error("verifying", error) from error
 
     def audit(self, since: Time | None = None) -> Audit:
         """Balance the books: account for every event that was ever entered. See `Audit`.

@@ -109,6 +109,11 @@ def parse_journal(name: str) -> int | None:
     return int(match[1]) if match else None
 
 
+def is_in_journal(path: str) -> bool:
+    """Whether a path below the log's directory is that of a file of the journal."""
+    return path.startswith(f"{CONTROL}/{JOURNAL}/")
+
+
 def day_index(day: int, number: int) -> str:
     """The name of the index file of the day that starts at ``day``, as of root ``number``."""
     return f"{partition(day)}.{number}.index"

@@ -244,7 +244,7 @@ class Results:
         asked = self._filter
         try:
             segments = self._index.blocks(day, asked.start, asked.end, self._view.position)
-        except (DamagedError, OSError) as error:
+        except DamagedError as error:
             name = f"{names.CONTROL}/{names.INDEX} ({names.partition(day)})"
             scanner.note(Damage(name, 0, 0, str(error)))
             return

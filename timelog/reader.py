@@ -15,6 +15,7 @@ from itertools import compress
 from typing import NamedTuple
 
 from timelog.checksum import crc32
+from timelog.errors import TRANSIENT, storage_error
 from timelog.finder import Finder, Lines
 from timelog.journal import Block
 from timelog.names import Layout
@@ -114,7 +115,10 @@ class BlockReader:
         return self.examine(self.fetch(stretch))
 
     def fetch(self, stretch: Stretch) -> Fetched:
-        """Read a stretch, and check what will be needed: work in C, without the interpreter."""
+        """Read a stretch, and check what will be needed: work in C, without the interpreter.
+
+        Raises `StorageError` where it may be read later: no descriptor is to be had.
+        """
         blocks = stretch.blocks
         began = time.perf_counter()
         try:
@@ -125,6 +129,9 @@ class BlockReader:
                     return Fetched(stretch, b"", [], "", time.perf_counter() - began, texts)
                 data = self._storage.read_at(fd, blocks[0].offset, stretch.length)
         except OSError as error:
+            if error.errno in TRANSIENT:
+                # It says nothing of the blocks, and their events must not be missing in silence.
+                raise storage_error("reading events", error) from error
             problem = f"cannot be read: {error.strerror or error}"
             return Fetched(stretch, b"", [], problem, time.perf_counter() - began)
         view = memoryview(data)

@@ -69,7 +69,7 @@ def write_checkpoint(layout: Layout, storage: Storage, index: Index) -> None:
             dict(index.writers),
             tuple(summaries[start] for start in sorted(summaries)),
             tuple(index.missing),
-            tuple(damage for damage in index.damage if damage.file.startswith(names.CONTROL)),
+            tuple(damage for damage in index.damage if names.is_in_journal(damage.file)),
             index.lost,
             tuple(index.ledger),
         )

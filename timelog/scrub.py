@@ -24,7 +24,7 @@ from timelog.lock import FileLock
 from timelog.names import Layout
 from timelog.reader import forget_intact
 from timelog.storage import Storage
-from timelog.timestamp import SECOND
+from timelog.timestamp import END, SECOND
 
 # What a cycle reads at least, so that a small log is checked in few, and at most.
 LEAST = 1024 * 1024
@@ -46,9 +46,11 @@ class Scrubbed(msgspec.Struct, frozen=True):
 def read_scrubbed(layout: Layout, storage: Storage) -> Scrubbed:
     """What whoever scrubs has left; nothing where it cannot be read: it is found again."""
     try:
-        return msgspec.json.decode(storage.read_file(layout.scrub), type=Scrubbed)
+        found = msgspec.json.decode(storage.read_file(layout.scrub), type=Scrubbed)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return Scrubbed()
+    # A clock may have been anywhere.
+    return found if 0 <= found.passed < END else Scrubbed(0, found.damage)
 
 
 class Scrubber:
@@ -119,7 +121,11 @@ class Scrubber:
         for day in days[first:] + days[:first]:
             try:
                 segments = self._index.blocks(day, None, None, self._index.position)
-            except (DamagedError, OSError) as error:
+            except OSError:
+                # What comes then was not looked at, and must not pass for it.
+                self._pass = None
+                raise
+            except DamagedError as error:
                 name = f"{names.CONTROL}/{names.INDEX} ({names.partition(day)})"
                 self._index.found_damage(Damage(name, 0, 0, str(error)))
                 continue

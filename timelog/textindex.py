@@ -29,7 +29,7 @@ from pathlib import Path
 import msgspec
 
 from timelog import grams
-from timelog.errors import DamagedError
+from timelog.errors import TRANSIENT, DamagedError, storage_error
 from timelog.journal import Block
 from timelog.names import Layout, parse_text_index
 from timelog.required import AllOf, Need, Text
@@ -275,14 +275,17 @@ class TextIndex:
         """List the folder where it has changed."""
         try:
             changed = self._storage.status(self._folder).st_mtime_ns
-        except FileNotFoundError:
+            if changed == self._seen:
+                return
+            found = self._storage.names(self._folder)
+        except OSError as error:
+            if error.errno in TRANSIENT:
+                raise storage_error("reading the text index", error) from error
             # Copies often leave out directories that are empty.
             self._names = {}
             return
-        if changed == self._seen:
-            return
         names: dict[int, list[str]] = {}
-        for name in self._storage.names(self._folder):
+        for name in found:
             day = parse_text_index(name)
             if day is not None:
                 names.setdefault(day, []).append(name)
@@ -302,6 +305,9 @@ class TextIndex:
         return self._files.get(name)
 
     def _refuse(self, name: str, error: Exception) -> None:
+        """Do not use a file any more; raises `StorageError` where it may be read later."""
+        if isinstance(error, OSError) and error.errno in TRANSIENT:
+            raise storage_error("reading the text index", error) from error
         _log.warning("a file of the text index is ignored until it is built again: %s", error)
         self._files[name] = None
 

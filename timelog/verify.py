@@ -17,7 +17,7 @@ import msgspec
 from timelog import names
 from timelog.codec import DecodeError, decode_lines
 from timelog.damage import Damage
-from timelog.errors import DamagedError
+from timelog.errors import TRANSIENT, DamagedError
 from timelog.index import Index
 from timelog.journal import Bad, Block, read
 from timelog.lock import is_held
@@ -69,7 +69,10 @@ class Verification(msgspec.Struct, frozen=True):
 
 
 def verify(layout: Layout, storage: Storage, index: Index, *, deep: bool) -> Verification:
-    """Check a log; see `Verification`. Cost: reading it all, and with ``deep`` decoding it all."""
+    """Check a log; see `Verification`. Cost: reading it all, and with ``deep`` decoding it all.
+
+    Raises ``OSError`` where that cannot be done, for want of descriptors for example.
+    """
     return _Verifier(layout, storage, index, deep).run()
 
 
@@ -88,7 +91,7 @@ class _Verifier:
         index = self._index
         with index.lock:
             # What searches met counts only if it is still there; the journal's stays.
-            self._damage += (d for d in index.damage if d.file.startswith(names.CONTROL))
+            self._damage += (damage for damage in index.damage if names.is_in_journal(damage.file))
             self._damage += (
                 Damage(f"{names.CONTROL}/{names.JOURNAL}", 0, 0, f"no positions {first} to {last}")
                 for first, last in index.missing
@@ -151,6 +154,8 @@ class _Verifier:
                     self._block(block, self._storage.read_at(fd, block.offset, block.length))
                 self._tail(path, end, self._storage.size(fd))
         except OSError as error:
+            if error.errno in TRANSIENT:
+                raise
             for block in blocks:
                 self._bad(block, f"cannot be read: {error.strerror or error}")
 
