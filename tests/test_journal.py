@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from timelog import journal as journal_module
 from timelog.errors import VersionError
 from timelog.journal import _HEADER, MARK, Bad, Begin, Block, Commit, Entry, Record, pack, read
 from timelog.journal import _crc as crc_of_record
@@ -192,6 +193,32 @@ def test_a_stretch_in_the_middle_is_one_damage_and_reading_goes_on() -> None:
         changed += data[starts[3] :]
         assert found(changed) == [SMALL[0], SMALL[3]]
         assert bad(changed) == [Bad(starts[1], starts[3])]
+
+
+@pytest.mark.parametrize("base", [0, 12345])
+def test_marks_all_over_a_journal_cost_no_more_than_its_length(
+    monkeypatch: pytest.MonkeyPatch, base: int
+) -> None:
+    """Somebody wrote them, each with its own offset and a length up to the end."""
+    looked: list[int] = []
+
+    def counted(offset: int, payload: bytes) -> int:
+        looked.append(len(payload))
+        return crc_of_record(offset, payload)
+
+    monkeypatch.setattr(journal_module, "_crc", counted)
+    for is_followed in (False, True):
+        data = b""
+        while len(data) < 200_000:
+            length = 200_000 - len(data)
+            data += _HEADER.pack(MARK, base + len(data), length, 0)
+            if is_followed:
+                data += pack(SMALL[1], base + len(data))
+        data += b"x" * 200_000
+        looked.clear()
+        items = list(read(data, base))
+        assert 0 < sum(looked) <= 10 * len(data)
+        assert items[-1].end == base + len(data)
 
 
 @given(st.binary(max_size=200) | st.lists(st.sampled_from([MARK, b"\0", b"x"])).map(b"".join))

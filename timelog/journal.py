@@ -23,6 +23,8 @@ from timelog.checksum import crc32
 from timelog.errors import VersionError
 
 MARK = b"tlJ1"
+# Damage hardly ever looks like the beginning of a record: who wrote more of these meant harm.
+_MOST_IN_VAIN = 8
 _HEADER = struct.Struct("<4sQII")
 _CHECKED = struct.Struct("<QI")
 
@@ -129,30 +131,48 @@ def read(data: bytes, base: int) -> Iterator[Entry | Bad]:
     """Yield the records in ``data``, which was read from ``base`` in the file up to its end.
 
     In order of their offset. Stretches that are no record come as `Bad` and reading goes on at the
-    next whole record. Cost: one crc32 and one msgpack decoding a record.
+    next whole record. Cost: one crc32 and one msgpack decoding a record; whatever the data, no more
+    than `_MOST_IN_VAIN` times its length is looked at.
     """
     at = 0
+    left = _MOST_IN_VAIN * len(data)
     while at < len(data):
         entry = _record(data, at, base)
-        if entry is None:
-            end = _resynchronise(data, at + 1, base)
-            yield Bad(base + at, base + end)
-            at = end
-        else:
+        if entry is not None:
             yield entry
             at = entry.end - base
+            continue
+        end = at
+        while True:
+            left -= _claimed(data, end, base)
+            end = data.find(MARK, end + 1)
+            if end < 0 or left <= 0:
+                end = len(data)
+                break
+            if _payload(data, end, base) is not None:
+                break
+        yield Bad(base + at, base + end)
+        at = end
 
 
 def _payload(data: bytes, at: int, base: int) -> bytes | None:
     """The payload of the record at ``data[at]``, or None where there is no whole record."""
-    if len(data) - at < _HEADER.size:
+    length = _claimed(data, at, base)
+    if not length:
         return None
-    mark, offset, length, crc = _HEADER.unpack_from(data, at)
     start = at + _HEADER.size
-    if mark != MARK or offset != base + at or start + length > len(data):
-        return None
     payload = data[start : start + length]
+    _, offset, _, crc = _HEADER.unpack_from(data, at)
     return payload if _crc(offset, payload) == crc else None
+
+
+def _claimed(data: bytes, at: int, base: int) -> int:
+    """How long the payload of a record at ``data[at]`` would be; 0 where there cannot be one."""
+    if len(data) - at < _HEADER.size:
+        return 0
+    mark, offset, length, _ = _HEADER.unpack_from(data, at)
+    fits = mark == MARK and offset == base + at and at + _HEADER.size + length <= len(data)
+    return int(length) if fits else 0
 
 
 def _record(data: bytes, at: int, base: int) -> Entry | None:
@@ -168,14 +188,6 @@ def _record(data: bytes, at: int, base: int) -> Entry | None:
             "with a newer release of timelog"
         ) from None
     return Entry(record, base + at, base + at + _HEADER.size + len(payload))
-
-
-def _resynchronise(data: bytes, at: int, base: int) -> int:
-    while (at := data.find(MARK, at)) >= 0:
-        if _payload(data, at, base) is not None:
-            return at
-        at += 1
-    return len(data)
 
 
 def _crc(offset: int, payload: bytes) -> int:
