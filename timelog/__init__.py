@@ -8,10 +8,10 @@ ground   `errors`, `damage`, `timestamp`, `span`, `event`, `storage` (every call
 format   `names` (every file name), `codec` (events as lines), `journal`
 state    `memfile`, `buffer` (events not yet on disk), `segment`, `ledger`, `checkpoint`, `day`,
          `lock`, `index`
-work     `encode`, `rotate`, `repair`, `flush`, `create`, `files`, `verify`; of searching
-         `simplify`, `required`, `widen`, `selector`, `charset`, `linear`, `pattern`, `filter`,
-         `explain`, `grams`, `taglines`, `textindex`, `indexer`, `finder`, `reader`, `scan`,
-         `merge`, `arrow`, `query`, `scrub`, `stock`
+work     `encode`, `rotate`, `repair`, `flush`, `create`, `files`, `exposure`, `verify`; of
+         searching `simplify`, `required`, `widen`, `selector`, `charset`, `linear`, `pattern`,
+         `filter`, `explain`, `grams`, `taglines`, `textindex`, `indexer`, `finder`, `reader`,
+         `scan`, `merge`, `arrow`, `query`, `scrub`, `stock`
 face     `store` (the parts put together), `health`, `audit`, `entry`, `log` (`EventLog`), this
          module
 around   `cli`

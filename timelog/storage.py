@@ -154,6 +154,13 @@ class Storage:
         except FileNotFoundError:
             pass
 
+    def is_exposed(self, path: Path) -> bool:
+        """Whether every user may write to ``path``; not where there is nothing to be seen."""
+        try:
+            return bool(os.stat(path).st_mode & stat.S_IWOTH)
+        except OSError:
+            return False
+
     def exists(self, path: Path) -> bool:
         """Whether anything stands at ``path``."""
         try:

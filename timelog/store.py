@@ -26,6 +26,7 @@ from timelog.errors import (
     in_words,
     storage_error,
 )
+from timelog.exposure import exposed, warning
 from timelog.flush import Flusher
 from timelog.guard import check_reentry
 from timelog.index import Index
@@ -87,6 +88,8 @@ class Store:
         _open_stores.add(self)
         if options.is_writable and options.exit_signals:
             signals.watch(self, options.lock_timeout)
+        if found := exposed(self.layout, self.storage):
+            _log.warning("%s", warning(path, found))
 
     def _begin(self) -> None:
         """Make the parts that belong to this process."""

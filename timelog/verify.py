@@ -18,6 +18,7 @@ from timelog import names
 from timelog.codec import DecodeError, decode_lines
 from timelog.damage import Damage
 from timelog.errors import TRANSIENT, DamagedError
+from timelog.exposure import exposed
 from timelog.index import Index
 from timelog.journal import Bad, Block, read
 from timelog.lock import is_held
@@ -35,6 +36,7 @@ class Verification(msgspec.Struct, frozen=True):
 
     ``damage``: committed bytes that are not what was written. ``torn``: bytes of an unfinished
     write, never served. ``foreign``: names in the directory that are not the log's; left alone.
+    ``exposed``: directories of the log that anybody may write to.
     """
 
     events: int
@@ -44,6 +46,7 @@ class Verification(msgspec.Struct, frozen=True):
     damage: tuple[Damage, ...]
     torn: tuple[Damage, ...]
     foreign: tuple[str, ...]
+    exposed: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -65,6 +68,7 @@ class Verification(msgspec.Struct, frozen=True):
         lines += (f"damaged     {damage}" for damage in self.damage)
         lines += (f"unfinished  {torn}" for torn in self.torn)
         lines += (f"foreign     {name}: not a file of the log, left alone" for name in self.foreign)
+        lines += (f"exposed     {name}: anybody may write to it" for name in self.exposed)
         return "\n".join(lines)
 
 
@@ -86,6 +90,7 @@ class _Verifier:
         self._damage: list[Damage] = []
         self._torn: list[Damage] = []
         self._foreign: list[str] = []
+        self._partitions: list[str] = []
 
     def run(self) -> Verification:
         index = self._index
@@ -126,6 +131,7 @@ class _Verifier:
             tuple(dict.fromkeys(self._damage)),
             tuple(self._torn),
             tuple(sorted(self._foreign)),
+            exposed(self._layout, self._storage, self._partitions),
         )
 
     def _journal(self, number: int, end: int) -> None:
@@ -189,6 +195,7 @@ class _Verifier:
             if names.parse_partition(entry) is None or not storage.is_directory(root / entry):
                 self._foreign.append(entry)
                 continue
+            self._partitions.append(entry)
             for file in storage.names(root / entry):
                 path = f"{entry}/{file}"
                 info = storage.status(root / path)
