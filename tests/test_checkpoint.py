@@ -20,25 +20,26 @@ from timelog.damage import Damage
 from timelog.errors import DamagedError
 from timelog.journal import Block
 from timelog.ledger import Row
-from timelog.names import SegmentName
+from timelog.names import SegmentName, day_index
 from timelog.segment import FileIndex, Segment
 from timelog.span import Span
-from timelog.timestamp import DAY, HOUR, MINUTE
+from timelog.timestamp import DAY, END, FIRST, HOUR, MINUTE
 
 DAY_START = 20_000 * DAY
 FILE = "2024-10-04.3.index"
 
-numbers = st.integers(0, 2**62)
+numbers = st.integers(0, 2**53)
+times = st.integers(FIRST, END - 1)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
 sets = st.none() | st.lists(texts, max_size=3).map(tuple)
 summaries = st.builds(
     DaySummary,
     st.integers(-700_000, 2_900_000).map(lambda n: n * DAY),
-    texts,
+    st.builds(day_index, times, st.integers(1, 10**9)),
     st.integers(0, 2**32 - 1),
     *([numbers] * 3),
-    st.integers(-(2**60), 2**60),
-    st.integers(-(2**60), 2**60),
+    times,
+    times,
 )
 roots = st.builds(
     Root,
@@ -73,8 +74,8 @@ def segments(draw: st.DrawFn) -> Segment:
                 draw(st.integers(1, 10**9)),
                 draw(numbers),
                 runs,
-                draw(numbers),
-                draw(numbers),
+                draw(times),
+                draw(times),
                 segment.crc,
                 draw(st.integers(0, 2**32 - 1)),
                 draw(sets),
@@ -187,3 +188,11 @@ def test_a_day_that_names_no_segment_is_refused() -> None:
     data = data[:8] + crc_of(payload).to_bytes(4, "little") + payload
     with pytest.raises(DamagedError, match=r"no segment"):
         parse_day(data, summary_of(data))
+
+
+@pytest.mark.parametrize("file", ["../../x", "/etc/x", "root", "", "2024-10-04.3.index/../x"])
+def test_a_root_that_names_another_file_is_refused(file: str) -> None:
+    day = DaySummary(DAY_START, file, 0, 1, 1, 1, DAY_START, DAY_START)
+    root = Root("log", 1, 1, 0, 0, 0, 0, 0, {}, {}, (day,))
+    with pytest.raises(DamagedError, match="no index of a day"):
+        parse_root(pack_root(root))

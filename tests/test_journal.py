@@ -13,10 +13,12 @@ from timelog import journal as journal_module
 from timelog.errors import VersionError
 from timelog.journal import _HEADER, MARK, Bad, Begin, Block, Commit, Entry, Record, pack, read
 from timelog.journal import _crc as crc_of_record
+from timelog.timestamp import END, FIRST
 
 PATH = "2026-11-21/20261121T1015Z-20261121T1016Z.jsonl"
-U64 = st.integers(0, 2**63 - 1)
+U64 = st.integers(0, 2**53)
 I64 = st.integers(-(2**62), 2**62)
+TIMES = st.integers(FIRST, END - 1)
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
 names = st.none() | st.lists(texts, max_size=3).map(tuple)
@@ -27,8 +29,8 @@ blocks = st.builds(
     U64,
     U64,
     st.lists(U64, min_size=2, max_size=4).map(tuple),
-    I64,
-    I64,
+    TIMES,
+    TIMES,
     st.integers(0, 2**32 - 1),
     st.integers(0, 2**32 - 1),
     names,

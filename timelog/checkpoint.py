@@ -18,9 +18,9 @@ import msgspec
 
 from timelog.damage import Damage
 from timelog.errors import DamagedError
-from timelog.journal import Block
+from timelog.journal import Block, Microseconds, Natural, Runs
 from timelog.ledger import Row
-from timelog.names import SegmentName, parse_segment
+from timelog.names import SegmentName, is_day_index, parse_segment
 from timelog.segment import FileIndex, Segment
 
 MARK = b"tlX1"
@@ -30,50 +30,50 @@ _HEADER = struct.Struct("<4sII")
 class DaySummary(msgspec.Struct, gc=False, frozen=True):
     """What the root says of one day: its index file, and enough to skip the day unread."""
 
-    day: int
+    day: Microseconds
     file: str
-    crc: int
-    segments: int
-    count: int
-    bytes: int
-    first: int
-    last: int
+    crc: Natural
+    segments: Natural
+    count: Natural
+    bytes: Natural
+    first: Microseconds
+    last: Microseconds
 
 
 class Root(msgspec.Struct, frozen=True):
     """The state of the log as of a place in the journal."""
 
     log: str
-    number: int
-    journal: int
-    offset: int
-    sequence: int
-    position: int
+    number: Natural
+    journal: Natural
+    offset: Natural
+    sequence: Natural
+    position: Natural
     time: int
     sealed_before: int
     cursors: dict[str, bytes]
     writers: dict[str, int]
     days: tuple[DaySummary, ...]
     # (first, last) positions whose commits were damaged in the journal.
-    missing: tuple[tuple[int, int], ...] = ()
+    missing: tuple[tuple[Natural, Natural], ...] = ()
     # Damage that was met in journal files, which do not last.
     damage: tuple[Damage, ...] = ()
     # How many commits power cuts took from the log, by permission of sync="off".
-    lost: int = 0
+    lost: Natural = 0
     # Begins with the first commit after the last checkpoint of a release that kept none.
     ledger: tuple[Row, ...] = ()
 
 
 # A block without its path.
 _StoredBlock = tuple[
-    int,
-    int,
-    int,
-    tuple[int, ...],
-    int,
-    int,
-    int,
-    int,
+    Natural,
+    Natural,
+    Natural,
+    Runs,
+    Microseconds,
+    Microseconds,
+    Natural,
+    Natural,
     tuple[str, ...] | None,
     tuple[str, ...] | None,
 ]
@@ -102,7 +102,11 @@ def pack_root(root: Root) -> bytes:
 
 def parse_root(data: bytes) -> Root:
     """Return what the bytes of ``index/root`` say; raises `DamagedError`."""
-    return _parse(data, Root, "index/root")
+    root = _parse(data, Root, "index/root")
+    for kept in root.days:
+        if not is_day_index(kept.file):
+            raise DamagedError(f"index/root names {kept.file!r}, which is no index of a day")
+    return root
 
 
 def pack_day(day: int, files: FileIndex) -> bytes:

@@ -25,7 +25,7 @@ class _Format(msgspec.Struct, frozen=True):
 def log_id(layout: Layout, storage: Storage) -> str | None:
     """The id of the log at ``layout``; None where there is no log yet.
 
-    Raises `NotALogError` for what is not a directory, `VersionError` for a newer format,
+    Raises `NotALogError` for what is not a directory or no path, `VersionError` for a newer format,
     `DamagedError` where the format file does not say what it should, and `StorageError` where it
     cannot be read.
     """
@@ -37,6 +37,9 @@ def log_id(layout: Layout, storage: Storage) -> str | None:
         raise _not_a_directory(layout, storage) from None
     except OSError as error:
         raise storage_error(f"opening {layout.root}", error) from error
+    except ValueError as error:
+        # NUL in it, or a lone surrogate.
+        raise NotALogError(f"{str(layout.root)!r} is no path: {error}") from None
     try:
         found = msgspec.json.decode(data, type=_Format)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -15,18 +15,24 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 
 from timelog.checksum import crc32
 from timelog.errors import VersionError
+from timelog.timestamp import END, FIRST
 
 MARK = b"tlJ1"
 # Damage hardly ever looks like the beginning of a record: who wrote more of these meant harm.
 _MOST_IN_VAIN = 8
 _HEADER = struct.Struct("<4sQII")
 _CHECKED = struct.Struct("<QI")
+
+# What numbers can be: checked where they are read from the disk, not where they are made.
+Natural = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
+Microseconds = Annotated[int, msgspec.Meta(ge=FIRST, lt=END)]
+Runs = Annotated[tuple[Natural, ...], msgspec.Meta(min_length=2)]
 
 
 class Block(msgspec.Struct, gc=False, frozen=True, array_like=True):
@@ -38,14 +44,14 @@ class Block(msgspec.Struct, gc=False, frozen=True, array_like=True):
     """
 
     path: str
-    offset: int
-    length: int
-    count: int
-    runs: tuple[int, ...]
-    first: int
-    last: int
-    seed: int
-    crc: int
+    offset: Natural
+    length: Natural
+    count: Natural
+    runs: Runs
+    first: Microseconds
+    last: Microseconds
+    seed: Natural
+    crc: Natural
     tags: tuple[str, ...] | None
     sources: tuple[str, ...] | None
 
@@ -68,17 +74,17 @@ class Commit(msgspec.Struct, gc=False, frozen=True, tag_field="kind", tag="commi
     how many events its writer had refused since its commit before, by the name of the error.
     """
 
-    sequence: int
+    sequence: Natural
     time: int
     writer: str
     batch: int
     durable: bool
     sealed_before: int
-    position: int
-    count: int
+    position: Natural
+    count: Natural
     cursors: dict[str, bytes]
     blocks: tuple[Block, ...]
-    synced: int = 0
+    synced: Natural = 0
     refused: dict[str, int] = {}
 
 
@@ -91,10 +97,10 @@ class Begin(msgspec.Struct, gc=False, frozen=True, tag_field="kind", tag="begin"
     """
 
     log: str
-    number: int
-    sequence: int
+    number: Natural
+    sequence: Natural
     time: int
-    valid: int
+    valid: Natural
     restated: tuple[Commit, ...] = ()
     fenced: tuple[str, ...] = ()
     position: int = 0

@@ -26,6 +26,7 @@ from timelog.errors import (
     BufferFull,
     ClosedError,
     CursorError,
+    DamagedError,
     EventNotFound,
     InvalidInput,
     LockTimeout,
@@ -321,7 +322,10 @@ class EventLog:
         store.refresh()
         with store.index.lock:
             packed = store.buffer.cursor(name) or store.index.cursors.get(name)
-        return None if packed is None else msgpack.unpackb(packed, strict_map_key=False)
+        try:
+            return None if packed is None else msgpack.unpackb(packed, strict_map_key=False)
+        except (ValueError, msgpack.UnpackException) as error:
+            raise DamagedError(f"what is stored as cursor {name!r} is no value: {error}") from None
 
     @property
     def position(self) -> int:

@@ -75,6 +75,7 @@ class Found:
 
 
 _NOTHING = Found([], tuple, tuple)
+_OTHER_NUMBER = "the index says another number of events than there are"
 
 
 class Scanner:
@@ -314,6 +315,9 @@ class Scanner:
         except DecodeError as error:
             # Its crc held: it was written like this.
             return self._withheld(raw._replace(problem=_not_an_event(error)))
+        block, is_all = raw.block, raw.starts is None and raw.numbers is None
+        if sum(block.runs[1::2]) != block.count or (is_all and len(events) != block.count):
+            return self._withheld(raw._replace(problem=_OTHER_NUMBER))
         self._count_decoded(raw, len(events), time.perf_counter() - began)
         return Found(events, partial(_numbers, raw), partial(_positions, raw.block))
 
@@ -409,7 +413,7 @@ def _salvage(block: Block, data: bytes) -> Found:
         except (DecodeError, UnicodeDecodeError):
             continue
         numbers.append(number)
-    last = block.count - 1
+    last = sum(block.runs[1::2]) - 1
     return Found(
         events,
         lambda: numbers,

@@ -26,6 +26,8 @@ from pathlib import Path
 UNKNOWN_BOOT = "unknown"
 # What reads that go past the page cache are multiples of.
 _SECTOR = 4096
+# Bytes that are read at once without a look at how many there are.
+_LARGE = 1 << 26
 _BASE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -77,6 +79,9 @@ class Storage:
 
     def read_at(self, fd: int, offset: int, length: int) -> bytes:
         """Return ``length`` bytes at ``offset``, fewer only where the file ends."""
+        if length > _LARGE:
+            # Memory is taken for all of it, and the number may be anybody's.
+            length = min(length, max(os.fstat(fd).st_size - offset, 0))
         data = os.pread(fd, length, offset)
         if len(data) == length or not data:
             return data
@@ -106,6 +111,7 @@ class Storage:
         try:
             fd = _open(path, os.O_RDONLY | os.O_DIRECT | _BASE)
             try:
+                size = min(size, -(-max(os.fstat(fd).st_size - start, 1) // _SECTOR) * _SECTOR)
                 # Memory of its own begins with a page, as such reads want it.
                 buffer = mmap.mmap(-1, size)
                 got = 0

@@ -30,7 +30,7 @@ import msgspec
 
 from timelog import grams
 from timelog.errors import TRANSIENT, DamagedError, storage_error
-from timelog.journal import Block
+from timelog.journal import Block, Natural
 from timelog.names import Layout, parse_text_index
 from timelog.required import AllOf, Need, Text
 from timelog.storage import Storage
@@ -59,8 +59,8 @@ class Covered(msgspec.Struct, gc=False, frozen=True, array_like=True):
 
     path: str
     crc: int
-    ends: tuple[int, ...]
-    stretches: tuple[int, ...]
+    ends: tuple[Natural, ...]
+    stretches: tuple[Natural, ...]
 
     @property
     def length(self) -> int:
@@ -135,7 +135,11 @@ class TextFile:
             header = _decoder.decode(payload)
         except msgspec.DecodeError as error:
             raise DamagedError(f"{path.name} is of another release: {error}") from None
-        if header.version != VERSION or not 0 < header.width <= _PAGE:
+        if (
+            header.version != VERSION
+            or not 0 < header.width <= _PAGE
+            or any(len(each.ends) != len(each.stretches) for each in header.segments)
+        ):
             raise DamagedError(f"{path.name} is of another release")
         self.day = header.day
         self.bytes = header.bytes
