@@ -180,7 +180,11 @@ def test_a_newer_format_is_refused(layout: Layout, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"\0" * 50, b"{}", b"nonsense", b'{"format":"\xff"}', b"[1]"]
+    "data",
+    [
+        *(b"", b"\0" * 50, b"{}", b"nonsense", b'{"format":"\xff"}', b"[1]"),
+        b'{"format":"timelog","version":0,"id":"0"}',
+    ],
 )
 def test_a_damaged_format_is_named(layout: Layout, data: bytes) -> None:
     create(layout)

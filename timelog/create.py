@@ -47,7 +47,9 @@ def log_id(layout: Layout, storage: Storage) -> str | None:
             f"{layout.format} is damaged ({error}); restore it from a copy"
         ) from None
     if found.version < 1:
-        raise DamagedError(f"{layout.format} says version {found.version}; restore it from a copy")
+        raise DamagedError(
+            f"{layout.format} is damaged (version {found.version}); restore it from a copy"
+        )
     if found.format != "timelog" or found.version > VERSION:
         raise VersionError(
             f"{layout.root} is in format {found.format} {found.version}, and this release knows "
