@@ -193,7 +193,10 @@ class Index:
         """Read what the current journal file has beyond our place; True to read on."""
         # Looked for first: a file that has a successor does not grow any more.
         following = self._begin_of(self.place.journal + 1)
-        data = self._read_journal()
+        data, size = self._read_journal()
+        if size < self.place.offset:
+            self.bad_tail = Tail(size, self.place.offset, torn=False)
+            self._damaged_journal(size, self.place.offset)
         if not data and following is None:
             return False
         if until is READER:
@@ -209,7 +212,7 @@ class Index:
         self._read_records(data[: max(end - self.place.offset, 0)], final=following is not None)
         tail = self.bad_tail
         if tail is not None and tail.torn and not self._may_be_torn(tail.start):
-            if self._read_journal() != data[self.place.offset - start :] or (
+            if self._read_journal()[0] != data[self.place.offset - start :] or (
                 following is None and self._begin_of(self.place.journal + 1) is not None
             ):
                 # Somebody was just writing or repairing it.
@@ -317,7 +320,8 @@ class Index:
             )
         return first.record, first.end
 
-    def _read_journal(self) -> bytes:
+    def _read_journal(self) -> tuple[bytes, int]:
+        """What the current journal file has beyond our place, and how long it is."""
         path = self._layout.journal(self.place.journal)
         if not self.place.offset and not self.log and not self._storage.exists(path):
             raise NotALogError(f"{self._layout.root} has no journal; restore .timelog from a copy")
@@ -327,7 +331,8 @@ class Index:
             while part := self._storage.read_at(fd, at, 1 << 20):
                 parts.append(part)
                 at += len(part)
-        return b"".join(parts)
+            size = self._storage.size(fd)
+        return b"".join(parts), size
 
     def _damaged_journal(self, start: int, end: int) -> None:
         reason = "not a record of the journal; the events it named are missing"

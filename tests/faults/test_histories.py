@@ -215,7 +215,7 @@ class FaultyLogMachine(LogMachine):
     def _add_garbage(self, garbage: bytes) -> None:
         """What a torn write may leave: behind the end of the files that the busy mark names."""
         layout = Layout(self.path)
-        state = read_state(layout.lock)
+        state = read_state(FaultyStorage(), layout.lock)
         if state is None or state.busy is None:
             return
         for name in state.busy.files:
