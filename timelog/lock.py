@@ -21,6 +21,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -52,13 +53,17 @@ class Mark(msgspec.Struct, frozen=True):
     suspect: tuple[str, ...] = ()
 
 
+# Less than what the journal can say, which goes on from there.
+_Number = Annotated[int, msgspec.Meta(ge=0, le=1 << 52)]
+
+
 class End(msgspec.Struct, frozen=True, array_like=True):
     """A place of the journal, and what was committed up to there: the next position."""
 
-    journal: int
-    offset: int
-    sequence: int
-    position: int
+    journal: _Number
+    offset: _Number
+    sequence: _Number
+    position: _Number
 
 
 class State(msgspec.Struct, frozen=True):
