@@ -262,7 +262,7 @@ def test_a_scrub_is_not_taken_for_a_later_one(ram: Path, monkeypatch: pytest.Mon
             log._store.scrubber.step()
             assert abs(log.health().last_scrub - _START) < 2 * HOUR
         assert log._store.scrubber.passes == 2 * len(_JUMPS) + 1
-        assert scrub.read_scrubbed(log._store.layout).damage == ()
+        assert scrub.read_scrubbed(log._store.layout, log._store.storage).damage == ()
 
 
 # -- a real process ---------------------------------------------------------------------------
