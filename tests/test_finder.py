@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
+import errno
 import re
 import sys
 from collections.abc import Callable
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 
 from tests.patterns import contents, pattern
 from tests.test_required import holds, meets, raw_line
+from timelog.errors import StorageError
 from timelog.finder import MOST_TEXTS, Finder, HyperscanFinder, TextFinder, make_finder
 from timelog.pattern import Pattern, compile_pattern, make_pattern
 from timelog.required import Text, clauses, required
@@ -356,6 +359,22 @@ def test_without_an_expression_texts_are_looked_for() -> None:
     finder = make_finder(None, [], [many, texts("abc")])
     assert isinstance(finder, TextFinder)
     assert ends_of(finder, b"abc\ntext 1\n", ALL) == [4]
+
+
+def test_hyperscan_that_cannot_be_loaded_now_is_not_taken_for_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Importing it takes descriptors."""
+    pytest.importorskip("hyperscan")
+
+    def refuse(name: str, *args: object) -> object:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(builtins, "__import__", refuse)
+        with pytest.raises(StorageError, match="too many open files"):
+            make_finder(b"loaded later", [], [])
+    assert isinstance(make_finder(b"loaded later", [], []), HyperscanFinder)
 
 
 def test_where_nothing_is_known_every_line_is_to_be_decoded() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
+from timelog.errors import storage_error
 from timelog.required import SPECIAL, Text
 
 # Above so many texts to look for one after the other, decoding all lines is faster.
@@ -131,6 +132,9 @@ def _compile(expression: bytes) -> Any:
         import hyperscan
     except ImportError:
         return None
+    except OSError as error:
+        # No descriptor is to be had for it, for one; it is there, and may be later.
+        raise storage_error("loading hyperscan", error) from error
     database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
     try:
         database.compile(expressions=[expression + _TO_END], flags=[0])
