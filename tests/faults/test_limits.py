@@ -278,10 +278,10 @@ def found_all(results: timelog.Results, contents: set[str]) -> None:
 @pytest.mark.parametrize("part", range(4))
 def test_without_memory_nothing_is_lost(ram: Path, part: int) -> None:
     """The address space is limited to what there is and a little more."""
-    limits = 60 if IS_FULL else 6
+    limits = 40 if IS_FULL else 4
     total: Counter[str] = Counter()
     for step in range(limits):
-        extra = (part + 4 * step) * 1_000_000
+        extra = (part + 4 * step) * 250_000
         path = ram / f"log{step}"
 
         def act(path: Path = path, extra: int = extra) -> dict[str, int]:
