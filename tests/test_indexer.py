@@ -424,7 +424,7 @@ def test_a_day_whose_index_is_damaged_is_left_out(small: None, open_log: Open) -
 
 
 def test_of_a_day_whose_index_is_damaged_the_files_stay(small: None, open_log: Open) -> None:
-    """The index may come back from a copy, as the message says."""
+    """The index may come back from a copy."""
     with open_log() as log:
         fill(log, (0, 1))
         log.index_text()

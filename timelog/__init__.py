@@ -3,15 +3,17 @@
 The modules, in reading order (each imports only from those before it):
 
 ground   `errors`, `damage`, `timestamp`, `span`, `event`, `storage` (every call that changes the
-         disk), `guard`, `signals`, `mounts`, `timer`, `uuid7`, `checksum`, `options`,
+         disk), `dry`, `guard`, `signals`, `mounts`, `timer`, `uuid7`, `checksum`, `options`,
          `ahead`, `worker`, `deadline`
 format   `names` (every file name), `codec` (events as lines), `journal`
 state    `memfile`, `buffer` (events not yet on disk), `segment`, `ledger`, `checkpoint`, `day`,
          `lock`, `index`
-work     `encode`, `rotate`, `repair`, `flush`, `create`, `files`, `exposure`, `verify`; of
-         searching `simplify`, `required`, `widen`, `selector`, `charset`, `linear`, `pattern`,
-         `filter`, `explain`, `grams`, `taglines`, `textindex`, `indexer`, `finder`, `reader`,
-         `scan`, `merge`, `arrow`, `query`, `scrub`, `stock`
+work     `encode`, `rotate`, `quarantine`, `repair`, `flush`, `tree`, `create`, `files`,
+         `exposure`, `verify`; of repairing all there is `lines`, `repaired`, `rebuild`,
+         `reindex`, `leftovers`, `restore`; of searching `simplify`, `required`, `widen`,
+         `selector`, `charset`, `linear`, `pattern`, `filter`, `explain`, `grams`, `taglines`,
+         `textindex`, `indexer`, `finder`, `reader`, `scan`, `merge`, `arrow`, `query`, `scrub`,
+         `stock`
 face     `store` (the parts put together), `health`, `audit`, `entry`, `log` (`EventLog`), this
          module
 around   `cli`
@@ -20,26 +22,33 @@ around   `cli`
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from timelog import errors
 from timelog._version import __version__
+from timelog.dry import DryStorage
 from timelog.errors import EventNotFound, TimelogError
 from timelog.event import Event
 from timelog.log import EventLog
+from timelog.names import Layout
 from timelog.options import check_options
 from timelog.query import Results
+from timelog.repaired import Repaired
+from timelog.restore import restore
 from timelog.storage import Storage
 
 __all__ = [
     "Event",
     "EventLog",
     "EventNotFound",
+    "Repaired",
     "Results",
     "TimelogError",
     "__version__",
     "errors",
     "open",
+    "repair",
 ]
 
 
@@ -103,3 +112,44 @@ def open(
     if storage is None:
         storage = Storage(0o640, 0o750) if group else Storage()
     return EventLog(Path(path).absolute(), options, storage)
+
+
+def repair(
+    path: str | os.PathLike[str],
+    *,
+    dry_run: bool = False,
+    adopt: bool = False,
+    lock_timeout: float = 10.0,
+    progress: Callable[[int, int], None] | None = None,
+    storage: Storage | None = None,
+) -> Repaired:
+    """Put right whatever can be put right in the log in the directory ``path``; see `Repaired`.
+
+    - Bytes that no commit names, in any file, go to ``.timelog/quarantine``.
+    - Records that cannot be used, or are gone, are made anew from the text: all of them under a new
+      id of the log, without cursors and the order of arrival; or those of single days, of which
+      only the order of arrival is lost.
+    - Damaged events and missing files are named, and left as they are.
+
+    Nothing is removed before its copy is in quarantine. Cut off at any moment, the next call goes
+    on; where nothing is wrong nothing is changed. Thread-safe; others may have the log open, and
+    wait while this has the store lock (all the time, while records are made anew).
+
+    ``dry_run``: write nothing, and report what would be done; of a flush that was cut off only that
+    its bytes are to be moved. ``adopt``: append the events among the bytes that no commit names, if
+    the log has none of their id; what an unfinished flush left is not adopted, as its process may
+    still come back to it. ``lock_timeout``: seconds to wait for another process, 10. ``progress``:
+    called with the bytes that were looked at, and how many there are. ``storage``: stands in for
+    the disk, see `timelog.storage`.
+
+    Raises `NotALogError`, `VersionError`, `ReadOnlyError`, `StorageError` and `LockTimeout`. Cost:
+    everything is read once and checked; what is made anew is also decoded.
+    """
+    plain = storage if storage is not None else Storage()
+    return restore(
+        Layout(Path(path).absolute()),
+        DryStorage(plain) if dry_run else plain,
+        adopting=adopt,
+        lock_timeout=lock_timeout,
+        progress=progress,
+    )

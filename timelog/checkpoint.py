@@ -127,7 +127,9 @@ def parse_day(data: bytes, summary: DaySummary) -> FileIndex:
     """Return the segments in a day's index file; raises `DamagedError`."""
     stored = _parse(data, _StoredDay, summary.file)
     if crc_of(data) != summary.crc or stored.day != summary.day:
-        raise DamagedError(f"{summary.file} is not the file that index/root names; run verify")
+        raise DamagedError(
+            f"{summary.file} is not the file that index/root names; run 'timelog repair'"
+        )
     files = FileIndex()
     for kept in stored.segments:
         name = _name(kept.path, summary.file)
@@ -163,6 +165,6 @@ def _parse(data: bytes, kind: type[_Payload], file: str) -> _Payload:
                 return msgspec.msgpack.decode(payload, type=kind)
             except msgspec.DecodeError as error:
                 raise DamagedError(
-                    f"{file} does not hold what its name says ({error}); run verify"
+                    f"{file} does not hold what its name says ({error}); run 'timelog repair'"
                 ) from None
-    raise DamagedError(f"{file} is damaged: its crc does not hold; run verify")
+    raise DamagedError(f"{file} is damaged: its crc does not hold; run 'timelog repair'")

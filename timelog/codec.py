@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from timelog.event import Event
+from timelog.timestamp import from_datetime, to_text
 
 
 class Line(msgspec.Struct, gc=False, omit_defaults=True):
@@ -40,11 +41,14 @@ class _Content(msgspec.Struct, gc=False):
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Event)
+_line_decoder = msgspec.json.Decoder(Line)
 _content_decoder = msgspec.json.Decoder(_Content)
 _fields_decoder = msgspec.json.Decoder(dict[str, Any])
 _timestamp_decoder = msgspec.json.Decoder(datetime)
 
 DecodeError = msgspec.DecodeError
+# What decoding raises for bytes that are no events; the last where JSON is nested too deep.
+NOT_EVENTS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def encode_lines(lines: Sequence[Line]) -> bytes:
@@ -55,6 +59,14 @@ def encode_lines(lines: Sequence[Line]) -> bytes:
 def decode_lines(text: bytes | memoryview) -> list[Event]:
     """Return the events of whole lines; raises `DecodeError` where one is not an event."""
     return _decoder.decode_lines(text)
+
+
+def parse_lines(text: bytes | memoryview) -> list[Line]:
+    """Return whole lines as they were held before they were encoded; raises `DecodeError`.
+
+    Looks less closely than `decode_lines`: any text passes for a time, anything for fields.
+    """
+    return _line_decoder.decode_lines(text)
 
 
 def decode_contents(text: bytes | memoryview) -> list[str]:
@@ -74,6 +86,18 @@ def to_event(line: Line) -> Event:
         return Event(timestamp, line.id, line.source, line.tags, line.content)
     fields = _fields_decoder.decode(bytes(line.fields))
     return Event(timestamp, line.id, line.source, line.tags, line.content, fields)
+
+
+def to_line(event: Event) -> Line:
+    """Return the line that ``event`` is to be stored as."""
+    return Line(
+        to_text(from_datetime(event.timestamp)),
+        event.id,
+        event.source,
+        event.tags,
+        event.content,
+        msgspec.Raw(_encoder.encode(event.fields)) if event.fields else msgspec.UNSET,
+    )
 
 
 def json_text(text: str) -> bytes:

@@ -12,6 +12,7 @@ from timelog.journal import Begin, Commit, Entry, pack, read
 from timelog.lock import StoreLock
 from timelog.names import Layout
 from timelog.storage import Storage
+from timelog.tree import all_segments
 
 VERSION = 1
 
@@ -26,12 +27,14 @@ def log_id(layout: Layout, storage: Storage) -> str | None:
     """The id of the log at ``layout``; None where there is no log yet.
 
     Raises `NotALogError` for what is not a directory or no path, `VersionError` for a newer format,
-    `DamagedError` where the format file does not say what it should, and `StorageError` where it
-    cannot be read.
+    `DamagedError` where the format file does not say what it should, or is gone where there are
+    segments, and `StorageError` where it cannot be read.
     """
     try:
         data = storage.read_file(layout.format)
     except FileNotFoundError:
+        if storage.is_directory(layout.root, follow=True) and any(all_segments(layout, storage)):
+            raise DamagedError(f"{layout.format} is gone; 'timelog repair' makes it anew") from None
         return None
     except NotADirectoryError:
         raise _not_a_directory(layout, storage) from None
@@ -44,11 +47,11 @@ def log_id(layout: Layout, storage: Storage) -> str | None:
         found = msgspec.json.decode(data, type=_Format)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DamagedError(
-            f"{layout.format} is damaged ({error}); restore it from a copy"
+            f"{layout.format} is damaged ({error}); 'timelog repair' makes it anew"
         ) from None
     if found.version < 1:
         raise DamagedError(
-            f"{layout.format} is damaged (version {found.version}); restore it from a copy"
+            f"{layout.format} is damaged (version {found.version}); 'timelog repair' makes it anew"
         )
     if found.format != "timelog" or found.version > VERSION:
         raise VersionError(
@@ -95,9 +98,14 @@ def _create(layout: Layout, storage: Storage) -> str:
     storage.sync_directory(layout.root.parent)
     storage.sync_directory(layout.control)
     # Last, since it says that the rest is there.
+    write_format(layout, storage, id)
+    return id
+
+
+def write_format(layout: Layout, storage: Storage, id: str) -> None:
+    """Put the format file of the log ``id`` in its place."""
     text = msgspec.json.encode(_Format("timelog", VERSION, id)) + b"\n"
     storage.replace(layout.format, text, layout.temporary / names.FORMAT)
-    return id
 
 
 def _check_empty(layout: Layout, storage: Storage) -> None:
@@ -117,7 +125,7 @@ def _check_empty(layout: Layout, storage: Storage) -> None:
             "or new directory"
         )
     if found and (storage.exists(layout.index_root) or _has_commits(layout, storage)):
-        raise DamagedError(f"{layout.format} is gone; restore it from a copy")
+        raise DamagedError(f"{layout.format} is gone; 'timelog repair' makes it anew")
 
 
 def _not_a_directory(layout: Layout, storage: Storage) -> NotALogError:

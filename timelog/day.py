@@ -59,6 +59,17 @@ class Day:
         self.files = files
         self.pending, self.fences = [], []
 
+    def replaced(self, files: FileIndex) -> None:
+        """Take ``files`` for what the day's index file had; to be saved by the next checkpoint."""
+        self.loaded(files)
+        blocks = [block for segment in files for block in segment.blocks]
+        self.summary = None
+        self.changed = True
+        self.first = min((block.first for block in blocks), default=0)
+        self.last = max((block.last for block in blocks), default=0)
+        self.count = sum(block.count for block in blocks)
+        self.bytes = sum(block.length for block in blocks)
+
 
 def _place(files: FileIndex, name: SegmentName, time: int) -> Segment:
     segment = files.get(name)

@@ -6,7 +6,7 @@ Everything here is pure and works on whole memory files, in C where it counts.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -70,29 +70,39 @@ def encode(
             # The lines became longer. Half of them, or as many as fit if all are like these.
             count = max(min(len(lines) // 2, len(lines) * BLOCK_SIZE // len(data)), 1)
             continue
-        crc = _crc(data, seed)
-        times = list(map(_timestamp, lines))
-        tags = set(map(_tags, lines))
         runs = _part(lot.runs, at, len(lines))
-        block = Block(
-            path,
-            offset,
-            len(data),
-            len(lines),
-            tuple(number for first, length in runs for number in (first + shift, length)),
-            from_text(min(times)),
-            from_text(max(times)),
-            seed,
-            crc,
-            names_of({tag for each in tags for tag in each}),
-            names_of(set(map(_source, lines))),
-        )
+        shifted = tuple(number for first, length in runs for number in (first + shift, length))
+        block = block_of(lines, data, path, offset, seed, shifted)
         yield block, data
         at += len(lines)
         offset += len(data)
-        seed = crc
+        seed = block.crc
         # A little less than would fit, so that most are encoded once.
         count = max(len(lines) * BLOCK_SIZE * 7 // 8 // len(data), 1)
+
+
+def block_of(
+    lines: Sequence[Line], data: bytes, path: str, offset: int, seed: int, runs: tuple[int, ...]
+) -> Block:
+    """The block that ``lines``, whose text is ``data``, are at ``offset`` of the file ``path``.
+
+    ``seed``: the crc of the bytes before. ``runs``: their positions.
+    """
+    times = list(map(_timestamp, lines))
+    tags = set(map(_tags, lines))
+    return Block(
+        path,
+        offset,
+        len(data),
+        len(lines),
+        runs,
+        from_text(min(times)),
+        from_text(max(times)),
+        seed,
+        _crc(data, seed),
+        names_of({tag for each in tags for tag in each}),
+        names_of(set(map(_source, lines))),
+    )
 
 
 def _crc(data: bytes, seed: int) -> int:

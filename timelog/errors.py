@@ -147,6 +147,9 @@ TRANSIENT = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EFBIG}
 )
 
+# What opening says where a link, a directory or a FIFO stands in the place of a file.
+NOT_PLAIN = frozenset({errno.ELOOP, errno.EINVAL, errno.EISDIR, errno.ENOTDIR, errno.ENXIO})
+
 
 def in_words(error: OSError) -> str:
     """Say in words what an ``OSError`` means for a user: full, quota, read-only …"""

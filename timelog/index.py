@@ -151,7 +151,7 @@ class Index:
                     self._is_loaded = False
             raise DamagedError(
                 f"the journal file {self._layout.journal(self.place.journal)} is gone; "
-                "restore it from a copy"
+                "'timelog repair' makes it anew"
             )
 
     def reload(self) -> None:
@@ -291,7 +291,7 @@ class Index:
     def _begin(self, begin: Begin, offset: int) -> None:
         self.log = self.log or begin.log
         if begin.log != self.log:
-            raise DamagedError("the journal belongs to another log; restore .timelog from a copy")
+            raise DamagedError("the journal belongs to another log; run 'timelog repair'")
         self._miss(begin.sequence, begin.position)
         for commit in begin.restated:
             self.apply(commit, self.place)
@@ -316,7 +316,7 @@ class Index:
         if not isinstance(first, Entry) or not isinstance(first.record, Begin):
             raise DamagedError(
                 f"{self._layout.journal(number)} does not begin as a journal does; "
-                "restore it from a copy"
+                "'timelog repair' makes it anew"
             )
         return first.record, first.end
 
@@ -324,7 +324,7 @@ class Index:
         """What the current journal file has beyond our place, and how long it is."""
         path = self._layout.journal(self.place.journal)
         if not self.place.offset and not self.log and not self._storage.exists(path):
-            raise NotALogError(f"{self._layout.root} has no journal; restore .timelog from a copy")
+            raise NotALogError(f"{self._layout.root} has no journal; run 'timelog repair'")
         parts = []
         with self._storage.reading(path) as fd:
             at = self.place.offset
@@ -442,7 +442,7 @@ class Index:
                 data = self._storage.read_file(path)
             except FileNotFoundError:
                 raise DamagedError(
-                    f"{day.summary.file} is gone; restore it from a copy of .timelog/index"
+                    f"{day.summary.file} is gone; 'timelog repair' makes it anew"
                 ) from None
             except OSError as error:
                 if error.errno in TRANSIENT:

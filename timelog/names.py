@@ -38,6 +38,7 @@ JOURNAL = "journal"
 INDEX = "index"
 ROOT = "root"
 QUARANTINE = "quarantine"
+ADOPTING = "adopting"
 TEMPORARY = "tmp"
 DIRECTORIES = (JOURNAL, INDEX, "trash", TEMPORARY, QUARANTINE, STATE)
 
@@ -156,6 +157,7 @@ class Layout:
         self.index = self.control / INDEX
         self.index_root = self.index / ROOT
         self.quarantine = self.control / QUARANTINE
+        self.adopting = self.quarantine / ADOPTING
         self.temporary = self.control / TEMPORARY
         # The absolute path of a segment named relative to the log.
         self.segment = lru_cache(maxsize=1024)(root.joinpath)

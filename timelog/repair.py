@@ -22,6 +22,7 @@ from timelog.index import Index, Place
 from timelog.journal import Bad, Block, Commit, read
 from timelog.lock import Mark, State, StoreLock
 from timelog.names import Layout
+from timelog.quarantine import Quarantine
 from timelog.rotate import begin_journal, sweep_temporary, write_checkpoint
 from timelog.storage import UNKNOWN_BOOT, Storage
 from timelog.timestamp import MINUTE
@@ -50,6 +51,7 @@ class Repairer:
         self._index = index
         self._lock = lock
         self._tell = tell
+        self._quarantine = Quarantine(layout, storage)
         self._boot = storage.boot_id()
         self._checked_boot = False
         self._is_swept = False
@@ -127,7 +129,7 @@ class Repairer:
         else:
             return
         try:
-            self._copy(self._layout.root / path, 0, length, self._layout.root / path)
+            self._quarantine.copy(self._layout.root / path, 0, length, self._layout.root / path)
         except FileNotFoundError:
             # Reported by whoever looks for what was in it.
             return
@@ -219,37 +221,7 @@ class Repairer:
 
     def _cut(self, path: str, length: int) -> bool:
         """Move what stands behind ``length`` in a file to quarantine; True where there was any."""
-        file = self._layout.segment(path)
-        try:
-            size = self._storage.status(file).st_size
-        except FileNotFoundError:
-            return False
-        if size <= length:
-            return False
-        kept = self._layout.quarantine / names.quarantined(path, length, self._index.sequence)
-        self._copy(file, length, size, kept)
-        if length:
-            self._storage.truncate(file, length)
-        else:
-            self._storage.unlink(file)
-            self._storage.sync_directory(file.parent)
-        return True
-
-    def _copy(self, file: Path, start: int, end: int, target: Path) -> None:
-        """Put a synced copy of some of a file's bytes in the place of ``target``."""
-        storage = self._storage
-        temporary = self._layout.temporary / target.name
-        storage.unlink(temporary)
-        out = storage.create(temporary)
-        try:
-            with storage.reading(file) as fd:
-                for at in range(start, end, _CHUNK):
-                    storage.write(out, storage.read_at(fd, at, min(_CHUNK, end - at)))
-            storage.sync(out)
-        finally:
-            storage.close(out)
-        storage.rename(temporary, target)
-        storage.sync_directory(target.parent)
+        return self._quarantine.cut(path, length, self._index.sequence)
 
 
 class _History(Index):

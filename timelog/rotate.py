@@ -12,6 +12,7 @@ from pathlib import Path
 
 from timelog import checkpoint, names
 from timelog.damage import Damage
+from timelog.day import Day
 from timelog.index import Index, Place
 from timelog.journal import Begin, Commit, pack
 from timelog.names import Layout
@@ -33,29 +34,14 @@ def write_checkpoint(layout: Layout, storage: Storage, index: Index) -> None:
     """Save the index, begin a new journal file, and remove what neither needs any more."""
     with index.lock:
         sync_files(layout, storage, index)
-        # Never used before, whatever root this process has seen: each root began a journal file.
-        number = index.place.journal + 1
+        number = _next_number(index)
         changed = [day for day in index.days.values() if day.changed]
         summaries = {
             day.start: day.summary for day in index.days.values() if day.summary is not None
         }
         for day in changed:
-            files = index.files(day)
-            if not len(files):
-                continue
-            data = checkpoint.pack_day(day.start, files)
-            file = names.day_index(day.start, number)
-            storage.replace(layout.index / file, data, layout.temporary / file)
-            summaries[day.start] = checkpoint.DaySummary(
-                day.start,
-                file,
-                checkpoint.crc_of(data),
-                len(files),
-                day.count,
-                day.bytes,
-                day.first,
-                day.last,
-            )
+            if len(index.files(day)):
+                summaries[day.start] = save_day(layout, storage, index, day)
         place = begin_journal(layout, storage, index)
         root = checkpoint.Root(
             index.log,
@@ -83,6 +69,32 @@ def write_checkpoint(layout: Layout, storage: Storage, index: Index) -> None:
         _sweep(layout, storage, root)
 
 
+def save_day(layout: Layout, storage: Storage, index: Index, day: Day) -> checkpoint.DaySummary:
+    """Write the index file of a day for the next checkpoint; return what its root is to say."""
+    files = index.files(day)
+    data = checkpoint.pack_day(day.start, files)
+    file = names.day_index(day.start, _next_number(index))
+    storage.replace(layout.index / file, data, layout.temporary / file)
+    return checkpoint.DaySummary(
+        day.start,
+        file,
+        checkpoint.crc_of(data),
+        len(files),
+        day.count,
+        day.bytes,
+        day.first,
+        day.last,
+    )
+
+
+def _next_number(index: Index) -> int:
+    """The number of the next checkpoint.
+
+    Never used before, whatever root this process has seen: each root began a journal file.
+    """
+    return index.place.journal + 1
+
+
 def begin_journal(
     layout: Layout,
     storage: Storage,
@@ -99,7 +111,7 @@ def begin_journal(
     place = valid or index.place
     if index.unsynced:
         # Nobody will sync the file that ends here any more.
-        _sync_file(storage, layout.journal(place.journal))
+        sync_file(storage, layout.journal(place.journal))
     begin = Begin(
         index.log,
         place.journal + 1,
@@ -136,12 +148,13 @@ def sync_files(layout: Layout, storage: Storage, index: Index) -> None:
                 fds.append(fd)
                 directories.add(path.parent)
             storage.sync_all(fds)
-    _sync_file(storage, layout.journal(index.place.journal))
+    sync_file(storage, layout.journal(index.place.journal))
     storage.sync_all((), sorted(directories, reverse=True))
     index.unsynced.clear()
 
 
-def _sync_file(storage: Storage, path: Path) -> None:
+def sync_file(storage: Storage, path: Path) -> None:
+    """Make a file's bytes durable, whoever wrote them."""
     fd = storage.open_append(path)
     try:
         storage.sync(fd)

@@ -83,7 +83,7 @@ class Store:
         if self.index.log != self.id:
             raise DamagedError(
                 f"{self.layout.format} and the journal belong to different logs; "
-                "restore .timelog from one copy"
+                "run 'timelog repair'"
             )
         _open_stores.add(self)
         if options.is_writable and options.exit_signals:

@@ -72,20 +72,36 @@ class Verification(msgspec.Struct, frozen=True):
         return "\n".join(lines)
 
 
-def verify(layout: Layout, storage: Storage, index: Index, *, deep: bool) -> Verification:
+def verify(
+    layout: Layout,
+    storage: Storage,
+    index: Index,
+    *,
+    deep: bool,
+    advance: Callable[[int], None] = lambda done: None,
+) -> Verification:
     """Check a log; see `Verification`. Cost: reading it all, and with ``deep`` decoding it all.
 
-    Raises ``OSError`` where that cannot be done, for want of descriptors for example.
+    ``advance``: told how many more bytes are checked. Raises ``OSError`` where that cannot be done,
+    for want of descriptors for example.
     """
-    return _Verifier(layout, storage, index, deep).run()
+    return _Verifier(layout, storage, index, deep, advance).run()
 
 
 class _Verifier:
-    def __init__(self, layout: Layout, storage: Storage, index: Index, deep: bool) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        storage: Storage,
+        index: Index,
+        deep: bool,
+        advance: Callable[[int], None],
+    ) -> None:
         self._layout = layout
         self._storage = storage
         self._index = index
         self._deep = deep
+        self._advance = advance
         self._events = self._blocks = self._bytes = 0
         self._damage: list[Damage] = []
         self._torn: list[Damage] = []
@@ -169,6 +185,7 @@ class _Verifier:
         self._blocks += 1
         self._events += block.count
         self._bytes += block.length
+        self._advance(block.length)
         if problem := block.problem(data):
             self._bad(block, problem)
         elif self._deep:

@@ -188,7 +188,8 @@ class ModelStorage(Stage):
         name = self._before("rename", source)
         super().rename(source, target)
         new = self._name(target)
-        self._files[new] = self._files.pop(name)
+        for old in [each for each in self._files if each == name or each.startswith(f"{name}/")]:
+            self._files[new + old.removeprefix(name)] = self._files.pop(old)
         self._note(Op("rename", name, target=new))
 
     def unlink(self, path: Path) -> None:

@@ -297,7 +297,7 @@ MUTANTS = [
     Mutant(
         "the journal is not synced with them",
         "rotate:sync_files",
-        "_sync_file(storage, layout.journal(index.place.journal))",
+        "sync_file(storage, layout.journal(index.place.journal))",
         "pass",
         cut("unsynced_checkpoints"),
     ),
@@ -319,13 +319,13 @@ MUTANTS = [
     Mutant(
         "the end of a journal is not synced",
         "rotate:begin_journal",
-        "_sync_file(storage, layout.journal(place.journal))",
+        "sync_file(storage, layout.journal(place.journal))",
         "pass",
         cut("unsynced_repaired"),
     ),
     Mutant(
         "a number is used again",
-        "rotate:write_checkpoint",
+        "rotate:_next_number",
         "index.place.journal + 1",
         "1",
         cut("checkpoints"),
@@ -347,14 +347,14 @@ MUTANTS = [
     ),
     Mutant(
         "nothing is kept of what is cut",
-        "repair:Repairer._cut",
-        "self._copy(file, length, size, kept)",
+        "quarantine:Quarantine.cut",
+        "self.keep(file, length, size, names.quarantined(path, length, sequence))",
         "pass",
         damage.quarantine,
     ),
     Mutant(
         "no fsync of a copy",
-        "repair:Repairer._copy",
+        "quarantine:Quarantine.copy",
         "storage.sync(out)",
         "pass",
         cut("unsynced_failed_syncs"),

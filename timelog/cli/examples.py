@@ -74,6 +74,18 @@ VERIFY = """examples:
 
 exit code: 0 clean, 3 only a torn end (the next writer cuts it off), 1 damage, 2 not checked"""
 
+REPAIR = """examples:
+  timelog --dir data repair --dry-run
+  timelog --dir data repair && echo well
+  timelog repair --adopt                        also keep lines that somebody wrote with >>
+
+Bytes that no commit names go to .timelog/quarantine. Where .timelog, or the index of a day, cannot
+be used or is gone, it is made anew from the text. Nothing is removed before its copy is in
+quarantine; damaged events are named, and left as they are.
+
+exit code: 0 nothing was wrong, or all is put right; 1 something is still wrong (after --dry-run:
+  something is wrong), 2 it could not be done"""
+
 TORTURE = """examples:
   timelog torture /var/lib/app
   timelog torture /mnt/share --seconds 120

@@ -48,6 +48,7 @@ def make_parser() -> Parser:
     index = _command(commands, "index", "let searches for a text read less", examples.INDEX)
     index.add_argument("-q", "--quiet", action="store_true", help="do not say what was built")
     _verify(_command(commands, "verify", "check the log against its checksums", examples.VERIFY))
+    _repair(_command(commands, "repair", "put right what can be put right", examples.REPAIR))
     _torture(
         _command(commands, "torture", "try what a disk keeps of its promises", examples.TORTURE)
     )
@@ -266,6 +267,14 @@ def _verify(parser: Parser) -> None:
     parser.add_argument("--deep", action="store_true", help="also read and decode every event")
     parser.add_argument("--json", action="store_true", help="as one line of JSON")
     parser.add_argument("-q", "--quiet", action="store_true", help="only the exit code")
+
+
+def _repair(parser: Parser) -> None:
+    add = parser.add_argument
+    add("--dry-run", action="store_true", help="change nothing, print what would be done")
+    add("--adopt", action="store_true", help="append the events that no commit names")
+    add("--json", action="store_true", help="as one line of JSON")
+    add("-q", "--quiet", action="store_true", help="only the exit code, and no progress")
 
 
 def _torture(parser: Parser) -> None:

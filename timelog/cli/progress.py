@@ -10,11 +10,27 @@ from contextlib import contextmanager
 from typing import TypeAlias
 
 Advance: TypeAlias = Callable[[int], None]  # told how many more bytes are done
+Reach: TypeAlias = Callable[[int, int | None], None]  # told how many are done, and of how many
 
 
 @contextmanager
 def progress_of(files: Sequence[str], wanted: bool) -> Iterator[Advance]:
     """Show how far the reading of ``files`` is while the block runs; yield what to tell it."""
+    total = _total(files)
+    done = 0
+    with progress_bar(wanted) as reach:
+
+        def advance(more: int) -> None:
+            nonlocal done
+            done += more
+            reach(done, total)
+
+        yield advance
+
+
+@contextmanager
+def progress_bar(wanted: bool) -> Iterator[Reach]:
+    """Show how far something is while the block runs; yield what to tell it."""
     if not wanted or not _is_terminal():
         yield _ignore
         return
@@ -26,8 +42,8 @@ def progress_of(files: Sequence[str], wanted: bool) -> Iterator[Advance]:
         return
     columns = (BarColumn(), DownloadColumn(binary_units=True), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("ingest", total=_total(files))
-        yield lambda done: bar.advance(task, done)
+        task = bar.add_task("", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _is_terminal() -> bool:
@@ -35,7 +51,7 @@ def _is_terminal() -> bool:
     return sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
-def _ignore(done: int) -> None:
+def _ignore(done: int, total: int | None) -> None:
     pass
 
 

@@ -1,0 +1,51 @@
+"""What is in a log's directory by the names alone: partitions and the segments in them.
+
+Only what bears a name of the log and is a directory, or a plain file, counts; the rest is foreign
+and left alone.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from timelog import names
+from timelog.names import Layout, SegmentName
+from timelog.storage import Storage
+
+
+class Found(NamedTuple):
+    """A segment that is there, and its size in bytes."""
+
+    name: SegmentName
+    path: str
+    size: int
+
+
+def partitions(layout: Layout, storage: Storage) -> list[str]:
+    """The names of the partitions that are there, in order of time."""
+    return [
+        name
+        for name in storage.names(layout.root)
+        if names.parse_partition(name) is not None and storage.is_directory(layout.root / name)
+    ]
+
+
+def segments(layout: Layout, storage: Storage, partition: str) -> list[Found]:
+    """The segments in a partition, by span and number."""
+    found = []
+    for file in storage.names(layout.root / partition):
+        path = f"{partition}/{file}"
+        name = names.parse_segment(path)
+        if name is not None:
+            status = storage.status(layout.segment(path))
+            if stat.S_ISREG(status.st_mode):
+                found.append(Found(name, path, status.st_size))
+    return sorted(found)
+
+
+def all_segments(layout: Layout, storage: Storage) -> Iterator[Found]:
+    """Every segment that is there, in order."""
+    for partition in partitions(layout, storage):
+        yield from segments(layout, storage, partition)
