@@ -122,3 +122,26 @@ def test_what_a_power_cut_left_beside_the_committed_goes_to_quarantine(path: Pat
     kept = sorted(file.read_bytes() for file in (path / ".timelog" / "quarantine").iterdir())
     assert kept == [b"unfinished"] * 3
     assert os.listdir(path / "1970-01-02") == []
+
+
+@pytest.mark.parametrize("same_size", [True, False])
+def test_a_control_directory_of_another_log_is_not_written_to(
+    path: Path, tmp_path: Path, same_size: bool
+) -> None:
+    """Also where it has no checkpoint, and a journal that ends where ours did."""
+    other = tmp_path / "other"
+    with open_at(other) as log:
+        log.append("other" if same_size else "another one", timestamp=0, sync=True)
+    log = open_at(path)
+    log.append("first", timestamp=0, sync=True)
+    (path / ".timelog").rename(tmp_path / "taken")
+    (other / ".timelog").rename(path / ".timelog")
+    before = journal(path).read_bytes()
+    with pytest.raises(timelog.errors.DamagedError, match="another log"):
+        log.append("second", timestamp=1, sync=True)
+    assert journal(path).read_bytes() == before
+    (path / ".timelog").rename(other / ".timelog")
+    (tmp_path / "taken").rename(path / ".timelog")
+    log.sync()
+    assert [event.content for event in log.search()] == ["first", "second"]
+    log.close()

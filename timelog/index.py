@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from sortedcontainers import SortedDict
 
-from timelog import checkpoint
+from timelog import checkpoint, names
 from timelog.damage import Damage
 from timelog.day import Day, segment_name
 from timelog.errors import TRANSIENT, DamagedError, NotALogError, in_words, storage_error
@@ -70,6 +70,10 @@ _EMPTY = checkpoint.Root("", 0, 1, 0, 0, 0, 0, 0, {}, {}, ())
 READER = Place(0, 0)
 
 
+class _Replaced(Exception):
+    """Another file stands where a journal file was that has been read already."""
+
+
 class Index:
     """The index of one log. Thread-safe; ``lock`` may be held to make several looks one.
 
@@ -94,6 +98,7 @@ class Index:
         self._root_seen: tuple[int, ...] | None = None
         self._recent: OrderedDict[int, int] = OrderedDict()
         self.log = ""
+        self.damage: dict[Damage, None] = {}
         self._take(_EMPTY)
 
     def _take(self, root: checkpoint.Root) -> None:
@@ -115,9 +120,13 @@ class Index:
         self.synced_end = self.end
         self.since_checkpoint = 0
         self.bad_tail: Tail | None = None
-        self.damage = dict.fromkeys(root.damage)
+        # What was found in segments is not found again by reading the journal.
+        met = (damage for damage in self.damage if names.parse_segment(damage.file))
+        self.damage = dict.fromkeys((*root.damage, *met))
         self._recent.clear()
         self._loaded = 0
+        # The number and the inode of the journal file that was read.
+        self._reading = (0, 0)
 
     # -- reading the disk -----------------------------------------------------------------
 
@@ -146,8 +155,9 @@ class Index:
                     while self._step(until):
                         pass
                     return
-                except FileNotFoundError:
+                except (FileNotFoundError, _Replaced):
                     # A checkpoint removed the journal under us; its root knows all that was in it.
+                    # Or the directory was exchanged, which its first record tells.
                     self._is_loaded = False
             raise DamagedError(
                 f"the journal file {self._layout.journal(self.place.journal)} is gone; "
@@ -327,6 +337,10 @@ class Index:
             raise NotALogError(f"{self._layout.root} has no journal; run 'timelog repair'")
         parts = []
         with self._storage.reading(path) as fd:
+            file = (self.place.journal, self._storage.inode(fd))
+            if file[0] == self._reading[0] and file != self._reading:
+                raise _Replaced
+            self._reading = file
             at = self.place.offset
             while part := self._storage.read_at(fd, at, 1 << 20):
                 parts.append(part)
