@@ -54,8 +54,8 @@ def create_log(layout: Layout, storage: Storage, lock_timeout: float) -> str:
     Refuses a directory that holds anything that is not the beginning of a log (`NotALogError`).
     A kill at any step leaves a directory in which the next call succeeds.
     """
-    _check_empty(layout, storage)
     try:
+        _check_empty(layout, storage)
         for directory in (*reversed(layout.root.parents), layout.root, layout.control):
             if not storage.is_directory(directory, follow=True) and storage.make_directory(
                 directory
