@@ -1,7 +1,7 @@
 """System calls that fail: a library in C between Python and the C library, and its handle.
 
-`build` makes it, `start` runs a program with it, and in that program a `Shim` says which call on
-files below one directory is to fail.
+`build` makes it, a program is started with it in its `environment`, and there a `Shim` says which
+call on files below one directory is to fail.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).parents[2]
 _SOURCE = Path(__file__).with_name("shim.c")
 _FOREVER = 1 << 30
 # The letters by which the library knows kinds of calls.
@@ -159,12 +158,6 @@ def build(directory: Path) -> Path:
     return library
 
 
-def start(library: Path, module: str, *args: object) -> subprocess.Popen[str]:
-    """Run a module of the tests with the library before the C library; its output is a pipe."""
-    return subprocess.Popen(
-        [sys.executable, "-m", module, *map(str, args)],
-        cwd=ROOT,
-        env={**os.environ, "LD_PRELOAD": str(library)},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+def environment(library: Path) -> dict[str, str]:
+    """What a program needs to be started with the library."""
+    return {"LD_PRELOAD": str(library)}

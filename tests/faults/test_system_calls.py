@@ -19,10 +19,11 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.faults import report, shim
+from tests.faults import program, report, shim
 from tests.faults.controls import CONTROLS
 from tests.faults.cuts import IS_FULL, SEED
-from tests.faults.trial import Report, digest
+from tests.faults.program import Report
+from tests.faults.trial import digest
 from tests.faults.workloads import Workload, registry
 from timelog.indexer import is_possible
 
@@ -57,14 +58,9 @@ def workload(request: pytest.FixtureRequest) -> Workload:
 
 
 def run(library: Path, *args: object) -> Report:
-    """Run the program in which calls fail, and return what it says."""
-    program = shim.start(library, "tests.faults.calls", *args)
-    try:
-        out, _ = program.communicate()
-    finally:
-        program.kill()
-    assert program.returncode == 0
-    return Report(**json.loads(out))
+    """Run the program in which calls fail."""
+    environment = shim.environment(library)
+    return program.run("tests.faults.calls", *args, environment=environment)
 
 
 @pytest.mark.parametrize("what", _COUNTS)
@@ -150,8 +146,8 @@ def _once(
     command = [*before, sys.executable, "-B", "-m", "tests.faults.once", "flushes", base, *args]
     done = subprocess.run(
         list(map(str, command)),
-        cwd=shim.ROOT,
-        env={**os.environ, "LD_PRELOAD": str(library)},
+        cwd=program.ROOT,
+        env={**os.environ, **shim.environment(library)},
         stdout=subprocess.PIPE,
         text=True,
     )
