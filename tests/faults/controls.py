@@ -10,6 +10,7 @@ from unittest import mock
 
 from timelog import flush
 from timelog.buffer import Buffer
+from timelog.flush import Flusher
 from timelog.repair import Repairer
 from timelog.storage import Storage
 
@@ -43,11 +44,16 @@ def _sync_directory(self: Storage, path: Path) -> None:
 
 
 SHORT_WRITES = Control("a short write is taken for a whole one", Storage, "write", _write)
+UNFINISHED_STAYS = Control(
+    "an unfinished flush stays", Repairer, "_cut", lambda self, path, length: False
+)
+NO_LOCK = Control("nobody waits for the lock", Storage, "lock", lambda self, fd, timeout: None)
+UNKEPT_PROMISE = Control("a sync does nothing", Flusher, "sync", lambda self: None)
 CONTROLS = (
     SHORT_WRITES,
+    UNFINISHED_STAYS,
     Control("nobody hears of a failed fsync", Storage, "sync", _sync),
     Control("a descriptor stays open", Storage, "sync_directory", _sync_directory),
     Control("a batch is stored twice", Buffer, "holds", lambda self, number: True),
-    Control("an unfinished flush stays", Repairer, "_cut", lambda self, path, length: False),
     Control("errors are not the library's", flush, "storage_error", lambda doing, error: error),
 )
