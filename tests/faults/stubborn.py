@@ -96,6 +96,8 @@ class StubbornRun(Run):
     def close(self, log: timelog.EventLog) -> None:
         """As `Run.close`."""
         self._insist(log, super().close, log.close)
+        # Where it was degraded it was told to reopen instead.
+        log.close()
         self._logs = [each for each in self._logs if each is not log]
 
     def finish(self) -> None:
