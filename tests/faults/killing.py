@@ -98,6 +98,9 @@ class Killer:
             report = log.verify(deep=True)
             if not report.ok:
                 raise Violation(f"verify: {report}")
+            books = log.audit()
+            if not books.ok:
+                raise Violation(f"the books do not balance: {books}")
             health = log.health()
             if health.status != "healthy":
                 raise Violation(f"health: {health.reasons}")

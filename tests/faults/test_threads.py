@@ -129,6 +129,7 @@ def test_readers_see_growing_prefixes_of_what_many_threads_append(ram: Path) -> 
     with timelog.open(path, mode="r") as log:
         verified = log.verify(deep=True)
         assert verified.ok, str(verified)
+        assert log.audit().ok
         assert log.position == _EVENTS
         assert len({event.id for event in log}) == _EVENTS
         for n in range(_PROCESSES):
