@@ -84,8 +84,9 @@ def recover(
 ) -> Found:
     """Let the first writer repair the log, and look at it twice; also append.
 
-    ``boots``: those of the two looks; the run's own where no power was cut. ``known``: what was found in logs of this run so far, by how they came out of the repair; of
-    one that came out alike nothing else is looked at.
+    ``boots``: those of the two looks; the run's own where no power was cut. ``known``: what was
+    found in logs of this run so far, by how they came out of the repair; of one that came out
+    alike nothing else is looked at.
     """
     with _opened(path, boots[0]) as log:
         before = _state(log, cursors)
