@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import shutil
 import stat
 import subprocess
@@ -13,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+import timelog
 from tests.rig import FaultyStorage, Killed
 from timelog.create import create_log, log_id
 from timelog.errors import DamagedError, NotALogError, StorageError, VersionError
@@ -232,6 +235,29 @@ def test_a_disk_that_refuses_is_a_timelog_error_and_the_next_try_succeeds(
             create(layout, FaultyStorage(at, number))
         assert type(caught.value).__module__ == "timelog.errors", (at, caught.value)
         assert log_id(layout, STORAGE) in (None, create(layout))
+
+
+@pytest.mark.parametrize("mode", ["a", "r"])
+def test_a_log_that_cannot_be_looked_at_is_a_timelog_error(path: Path, mode: str) -> None:
+    timelog.open(path).close()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        with pytest.raises(StorageError, match="too many open files"):
+            timelog.open(path, mode=mode)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_directory_that_cannot_be_listed_is_a_timelog_error(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> list[str]:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    with pytest.raises(StorageError, match=r"creating the log .* input/output error"):
+        create_log(layout, Storage(), 1.0)
 
 
 def test_threads_that_make_the_same_log_get_one(layout: Layout) -> None:

@@ -315,6 +315,25 @@ def test_a_journal_that_a_checkpoint_removed_is_no_loss(layout: Layout) -> None:
     assert events(slow) == list(range(20))
 
 
+def test_the_first_checkpoint_may_come_while_the_journal_is_looked_for(layout: Layout) -> None:
+    write(layout, *(commit(n) for n in range(1, 10)))
+    writer = index_of(layout)
+
+    class Overtaken(Storage):
+        def read_file(self, path: Path) -> bytes:
+            try:
+                return super().read_file(path)
+            except FileNotFoundError:
+                if path == layout.index_root:
+                    write_checkpoint(layout, STORAGE, writer)
+                raise
+
+    slow = Index(layout, Overtaken(), "", lambda batch: None)
+    slow.refresh()
+    assert not layout.journal(1).exists()
+    assert events(slow) == events(writer)
+
+
 def test_a_log_without_a_journal_is_refused(layout: Layout) -> None:
     layout.journal(1).unlink()
     with pytest.raises(NotALogError):

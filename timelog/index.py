@@ -333,7 +333,13 @@ class Index:
     def _read_journal(self) -> tuple[bytes, int]:
         """What the current journal file has beyond our place, and how long it is."""
         path = self._layout.journal(self.place.journal)
-        if not self.place.offset and not self.log and not self._storage.exists(path):
+        if (
+            not self.place.offset
+            and not self.log
+            and not self._storage.exists(path)
+            # Looked for last: the first checkpoint puts it there before it removes the journal.
+            and self._root_now() is None
+        ):
             raise NotALogError(f"{self._layout.root} has no journal; run 'timelog repair'")
         parts = []
         with self._storage.reading(path) as fd:

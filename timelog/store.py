@@ -321,7 +321,10 @@ class Store:
         _log.warning("stored blocks could not be checked in the background: %s", error)
 
     def _find_or_create(self) -> str:
-        known = log_id(self.layout, self.storage)
+        try:
+            known = log_id(self.layout, self.storage)
+        except OSError as error:
+            raise storage_error(f"opening {self.layout.root}", error) from error
         if known is not None:
             return known
         if not self.options.is_writable:

@@ -80,13 +80,15 @@ def recover(
     *,
     text: bool,
     known: dict[bytes, Found] | None = None,
+    boots: tuple[str, str] = ("second boot", "third boot"),
 ) -> Found:
-    """Let the first writer after the boot repair the log, and look at it twice; also append.
+    """Let the first writer repair the log, and look at it twice; also append.
 
-    ``known``: what was found in logs of this run so far, by how they came out of the repair; of
-    one that came out alike nothing else is looked at.
+    ``boots``: those of the two looks; the run's own where no power was cut. ``known``: what was
+    found in logs of this run so far, by how they came out of the repair; of one that came out
+    alike nothing else is looked at.
     """
-    with _opened(path, "second boot") as log:
+    with _opened(path, boots[0]) as log:
         before = _state(log, cursors)
         lock = read_state(log._store.storage, log._store.layout.lock)
         alike = hashlib.blake2b(repr((before, lock)).encode(), digest_size=16)
@@ -95,7 +97,7 @@ def recover(
         if found is not None:
             return found
         found = _look(log, before, text)
-    with _opened(path, "third boot") as log:
+    with _opened(path, boots[1]) as log:
         again = _state(log, cursors)
         if again != before:
             pairs = zip(_State._fields, before, again, strict=True)
