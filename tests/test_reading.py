@@ -15,6 +15,7 @@ import pytest
 
 import timelog
 from timelog import encode, merge, reader, scan, segment
+from timelog.storage import Storage
 from timelog.timestamp import to_datetime
 
 ROOT = Path(__file__).parents[1]
@@ -173,8 +174,6 @@ def test_a_year_costs_as_many_storage_calls_as_a_day(
     ram: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Opening and a one-minute search: counted at the seam and at every file that is opened."""
-    from timelog import storage
-
     monkeypatch.setattr(encode, "DAY_FILE_SPANS", 10**6)
     counts = []
     for days in (1, 365):
@@ -188,14 +187,16 @@ def test_a_year_costs_as_many_storage_calls_as_a_day(
                 log.flush()
             monkeypatch.setattr("timelog.flush.COMMITS_AT_CLOSE", 0)
         opened: list[str] = []
-        plain = storage.open_read
+        plain = Storage.open_read
 
-        def counted(file: Path, opened: list[str] = opened, plain: Any = plain) -> int:
+        def counted(
+            storage: Storage, file: Path, opened: list[str] = opened, plain: Any = plain
+        ) -> int:
             opened.append(file.name)
-            return int(plain(file))
+            return int(plain(storage, file))
 
         with monkeypatch.context() as patch:
-            patch.setattr(storage, "open_read", counted)
+            patch.setattr(Storage, "open_read", counted)
             with timelog.open(path, mode="r") as log:
                 at = (days - 1) * 86_400 + 600
                 assert [e.content for e in log.search(at, at + 60)] == ["x"]

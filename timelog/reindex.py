@@ -11,8 +11,9 @@ import zlib
 from collections import deque
 from collections.abc import Iterator
 
+import msgspec
+
 from timelog import names
-from timelog.damage import Damage
 from timelog.day import Day
 from timelog.dry import DryStorage
 from timelog.encode import block_of
@@ -148,9 +149,8 @@ class _Reindexer:
             if each.path not in known:
                 count = min(count, left)
                 left -= count
-            self._segment(files, each, ends[each.path], min(count, len(self._free)))
-            if each.path in known:
-                self._check(each, known[each.path])
+            count = min(count, len(self._free))
+            self._segment(files, each, ends[each.path], count, known.get(each.path))
         self._keep_file(day.summary.file)
         total = sum(segment.count for segment in files)
         day.replaced(files)
@@ -190,8 +190,14 @@ class _Reindexer:
             count += len(part.lines)
         return count
 
-    def _segment(self, files: FileIndex, found: Found, end: int, count: int) -> None:
-        """Add a segment of the first ``count`` lines up to ``end``."""
+    def _segment(
+        self, files: FileIndex, found: Found, end: int, count: int, following: Block | None
+    ) -> None:
+        """Add a segment of the first ``count`` lines up to ``end``.
+
+        The first block that the journal knows says which crc its bytes had: where they have another
+        now, the last block made of them is damaged.
+        """
         # What the index said of it is lost, so it takes no more blocks.
         segment = Segment(found.name, self._index.time, True, found.path)
         at, crc = 0, 0
@@ -203,18 +209,13 @@ class _Reindexer:
             crc = self._crc(found.path, at, part.offset, crc)
             runs = self._free.take(len(lines))
             block = block_of(lines, part.data[:length], found.path, part.offset, crc, runs)
+            if following is not None and block.end == following.offset:
+                block = msgspec.structs.replace(block, crc=following.seed)
             segment.add(block)
             at, crc = block.end, block.crc
             count -= len(lines)
         if segment.blocks:
             files.add(segment)
-
-    def _check(self, found: Found, following: Block) -> None:
-        """Compare what stands before the first block that the journal knows with its seed."""
-        if self._crc(found.path, 0, following.offset, 0) != following.seed:
-            name = f"{names.CONTROL}/{names.INDEX} ({found.path.partition('/')[0]})"
-            reason = f"the first {following.offset} bytes of {found.path} are not what was written"
-            self._index.found_damage(Damage(name, 0, 0, reason))
 
     def _crc(self, path: str, start: int, end: int, crc: int) -> int:
         """The crc of bytes of a segment, begun with ``crc``."""
