@@ -454,3 +454,10 @@ def test_deep_finds_lines_that_are_no_events(log: timelog.EventLog, data: bytes)
 def test_the_events_that_deep_decodes_are_those_of_the_log(log: timelog.EventLog) -> None:
     text = b"".join(path.read_bytes() for path in segments(log))
     assert sorted(event.id for event in decode_lines(text)) == sorted(event.id for event in log)
+
+
+def test_progress_is_told_up_to_the_end(log: timelog.EventLog) -> None:
+    told: list[tuple[int, int]] = []
+    report = log.verify(progress=lambda done, total: told.append((done, total)))
+    assert told[-1] == (report.bytes, report.bytes) != (0, 0)
+    assert told == sorted(told)

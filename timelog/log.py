@@ -346,15 +346,27 @@ class EventLog:
         """Whether `close` was called."""
         return self._store.is_closed
 
-    def verify(self, *, deep: bool = False) -> Verification:
+    def verify(
+        self, *, deep: bool = False, progress: Callable[[int, int], None] | None = None
+    ) -> Verification:
         """Check every committed byte against its crc; ``deep`` also decodes every event.
 
-        Read-only, bounded by what was committed when it began. See `Verification`. Raises
-        `DamagedError` and `StorageError` where the log cannot be checked.
+        Read-only, bounded by what was committed when it began. See `Verification`. ``progress`` is
+        told how many bytes are checked, and of how many, again and again. Raises `DamagedError` and
+        `StorageError` where the log cannot be checked.
         """
         store = self._readable()
+        index = store.read_index()
+        done, total = 0, index.totals().bytes
+
+        def advance(more: int) -> None:
+            nonlocal done
+            done += more
+            if progress is not None:
+                progress(done, total)
+
         try:
-            return verify(store.layout, store.storage, store.read_index(), deep=deep)
+            return verify(store.layout, store.storage, index, deep=deep, advance=advance)
         except OSError as error:
             raise storage_error("verifying", error) from error
 
