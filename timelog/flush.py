@@ -22,6 +22,7 @@ import msgspec
 
 from timelog import names
 from timelog.buffer import Batch, Buffer
+from timelog.damage import Damage
 from timelog.encode import Lot, encode, sort_out
 from timelog.errors import (
     TRANSIENT,
@@ -325,7 +326,9 @@ class Flusher:
         number = 1
         try:
             newest = index.files(index.day(span.start)).newest(SegmentName(span, 1))
-        except DamagedError:
+        except DamagedError as error:
+            where = f"{names.CONTROL}/{names.INDEX} ({names.partition(span.start)})"
+            index.found_damage(Damage(where, 0, 0, str(error)))
             # Of the day nothing is known: a file of its own is safe.
             newest = None
         if newest is not None:

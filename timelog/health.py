@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from timelog.errors import DamagedError, StorageError
+from timelog.errors import DamagedError, StorageError, in_words
 from timelog.exposure import exposed, warning
 from timelog.scrub import read_scrubbed
 from timelog.store import Store
@@ -118,8 +118,11 @@ def health(store: Store) -> Health:
         warnings.append(f"checkpoints fail, the journal grows: {counters.checkpoint_error}")
     if index.lost:
         warnings.append(f"power cuts took {index.lost} commits, as sync='off' permits")
-    if found := exposed(store.layout, store.storage):
-        warnings.append(warning(store.layout.root, found))
+    try:
+        if found := exposed(store.layout, store.storage):
+            warnings.append(warning(store.layout.root, found))
+    except OSError as error:
+        warnings.append(f"the log's directories cannot be looked at: {in_words(error)}")
     return Health(
         status="critical" if critical else "warning" if warnings else "healthy",
         reasons=(*critical, *warnings),

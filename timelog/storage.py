@@ -161,10 +161,10 @@ class Storage:
             pass
 
     def is_exposed(self, path: Path) -> bool:
-        """Whether every user may write to ``path``; not where there is nothing to be seen."""
+        """Whether every user may write to ``path``, if it is there."""
         try:
             return bool(os.stat(path).st_mode & stat.S_IWOTH)
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
 
     def exists(self, path: Path) -> bool:

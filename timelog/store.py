@@ -74,6 +74,7 @@ class Store:
                 self.flusher.take_store()
                 # Not the root, which may be a link.
                 mounts.warn_of_network(self.layout.control, storage)
+            found = exposed(self.layout, self.storage)
         except OSError as error:
             if options.is_writable and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
                 raise ReadOnlyError(
@@ -88,7 +89,7 @@ class Store:
         _open_stores.add(self)
         if options.is_writable and options.exit_signals:
             signals.watch(self, options.lock_timeout)
-        if found := exposed(self.layout, self.storage):
+        if found:
             _log.warning("%s", warning(path, found))
 
     def _begin(self) -> None:

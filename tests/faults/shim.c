@@ -63,6 +63,12 @@ static int is_below(const char *path)
 
 static int is_open_below(int fd) { return fd >= 0 && fd < MOST_FILES && is_watched[fd]; }
 
+/* Whether a name in an open directory counts. */
+static int is_at(int directory, const char *path)
+{
+    return path && *path == '/' ? is_below(path) : is_open_below(directory);
+}
+
 static void die(void)
 {
     kill(getpid(), SIGKILL);
@@ -108,10 +114,11 @@ static char kind_of(int flags)
     return flags & O_CREAT ? 'c' : (flags & O_ACCMODE) == O_RDONLY ? 'r' : 'o';
 }
 
-#define OPEN(name)                                                  \
-    int name(const char *path, int flags, ...)                      \
+/* The mode is there where the flags say so. */
+#define OPEN(name, counts, parameters, types, arguments)            \
+    int name parameters                                             \
     {                                                               \
-        REAL(int, name, const char *, int, ...)                     \
+        REAL(int, name, types, ...)                                 \
         mode_t mode = 0;                                            \
         if (flags & (O_CREAT | O_TMPFILE)) {                        \
             va_list rest;                                           \
@@ -119,20 +126,30 @@ static char kind_of(int flags)
             mode = va_arg(rest, mode_t);                            \
             va_end(rest);                                           \
         }                                                           \
-        if (!is_below(path))                                        \
-            return real(path, flags, mode);                         \
+        if (!(counts))                                              \
+            return real arguments;                                  \
         int happens = next(kind_of(flags));                         \
         if (happens == FAIL)                                        \
             return -1;                                              \
-        int fd = real(path, flags, mode);                           \
+        int fd = real arguments;                                    \
         if (happens == KILL_AFTER)                                  \
             die();                                                  \
         if (fd >= 0 && fd < MOST_FILES)                             \
             is_watched[fd] = 1;                                     \
         return fd;                                                  \
     }
-OPEN(open)
-OPEN(open64)
+#define COMMA ,
+#define OPEN_PATH(name)                                             \
+    OPEN(name, is_below(path), (const char *path, int flags, ...),  \
+         const char * COMMA int, (path, flags, mode))
+OPEN_PATH(open)
+OPEN_PATH(open64)
+#define OPEN_AT(name)                                               \
+    OPEN(name, is_at(directory, path),                              \
+         (int directory, const char *path, int flags, ...),         \
+         int COMMA const char * COMMA int, (directory, path, flags, mode))
+OPEN_AT(openat)
+OPEN_AT(openat64)
 
 int close(int fd)
 {
@@ -166,6 +183,18 @@ int rename(const char *source, const char *target)
 {
     REAL(int, rename, const char *, const char *)
     CALL('n', is_below(source), (source, target))
+}
+
+int unlinkat(int directory, const char *path, int flags)
+{
+    REAL(int, unlinkat, int, const char *, int)
+    CALL('u', is_at(directory, path), (directory, path, flags))
+}
+
+int renameat(int from, const char *source, int to, const char *target)
+{
+    REAL(int, renameat, int, const char *, int, const char *)
+    CALL('n', is_at(from, source), (from, source, to, target))
 }
 
 int fsync(int fd)

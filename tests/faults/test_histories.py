@@ -55,13 +55,15 @@ class FaultyLogMachine(LogMachine):
             storage=FaultyStorage(),
         )
 
-    def _committed(self, writer: int) -> None:
-        super()._committed(writer)
+    def _committed(self, writer: int, *, closing: bool = False) -> None:
+        # A cursor alone is reason enough for a commit, which tells of refusals too.
+        super()._committed(writer, closing=closing or bool(self.noted[writer]))
         self.cursors |= self.noted[writer]
         self.noted[writer] = {}
 
     def _crashed(self, writer: int) -> None:
         self.waiting[writer], self.noted[writer] = [], {}
+        self.refused_waiting[writer].clear()
 
     @rule(writer=WRITERS)
     def crash(self, writer: int) -> None:

@@ -495,8 +495,8 @@ MUTANTS = [
     ),
     Mutant(
         "a record of the journal counts anywhere",
-        "journal:_payload",
-        " or offset != base + at",
+        "journal:_claimed",
+        " and offset == base + at",
         "",
         damage.record_in_a_record,
     ),

@@ -98,8 +98,8 @@ _CROSS_CHECKS = (
     ("writev", "w", 1, "ENOSPC"),
     ("writev", "w", 7, "EDQUOT"),
     ("writev", "w", 8, "kill before"),
-    ("rename", "n", 2, "EIO"),
-    ("unlink", "u", 1, "EROFS"),
+    ("renameat", "n", 2, "EIO"),
+    ("unlinkat", "u", 1, "EROFS"),
     ("mkdir", "m", 4, "EDQUOT"),
     ("flock", "f", 3, "EINTR"),
 )
@@ -147,7 +147,8 @@ def _once(
     done = subprocess.run(
         list(map(str, command)),
         cwd=program.ROOT,
-        env={**os.environ, **shim.environment(library)},
+        # The order of sets decides in which order some files are looked at.
+        env={**os.environ, **shim.environment(library), "PYTHONHASHSEED": "0"},
         stdout=subprocess.PIPE,
         text=True,
     )

@@ -214,9 +214,11 @@ def digest(base: Path) -> bytes:
         directories.sort()
         relative = os.path.relpath(directory, base)
         whole.update(f"{relative}\0".encode())
-        is_kept = os.path.basename(directory) == names.QUARANTINE
+        is_copy = os.path.basename(directory) == names.QUARANTINE
         for name in sorted(files):
-            data = b"" if is_kept else Path(directory, name).read_bytes()
+            # The lock file has its own inode in it.
+            is_left_out = is_copy or name == names.LOCK
+            data = b"" if is_left_out else Path(directory, name).read_bytes()
             whole.update(f"{relative}/{name}\0{len(data)}\0".encode())
             whole.update(data)
     return whole.digest()
