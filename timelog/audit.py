@@ -96,8 +96,8 @@ def audit(store: Store, since: int | None) -> Audit:
         index = store.reread_index()
         books = store.buffer.books()
         known = dict.fromkeys((*store.index.damage, *index.damage))
-    known.update(dict.fromkeys(read_scrubbed(store.layout, store.storage).damage))
     try:
+        known.update(dict.fromkeys(read_scrubbed(store.layout, store.storage).damage))
         return _Auditor(index, books, tuple(known), since).run()
     except OSError as error:
         raise storage_error("auditing the log", error) from error

@@ -6,7 +6,7 @@ import msgspec
 
 from timelog.errors import DamagedError, StorageError, in_words
 from timelog.exposure import exposed, warning
-from timelog.scrub import read_scrubbed
+from timelog.scrub import Scrubbed, read_scrubbed
 from timelog.store import Store
 
 # Seconds, beyond flush_interval, for which events may wait.
@@ -86,7 +86,11 @@ def health(store: Store) -> Health:
         critical.append(str(error))
     totals = index.totals()
     counters = flusher.counters
-    scrubbed = read_scrubbed(store.layout, store.storage)
+    scrubbed = Scrubbed()
+    try:
+        scrubbed = read_scrubbed(store.layout, store.storage)
+    except OSError as error:
+        warnings.append(f"what the scrub found cannot be read: {in_words(error)}")
     damage = {**index.damage, **dict.fromkeys(scrubbed.damage)}
     if flusher.degraded is not None:
         critical.append(str(flusher.degraded))

@@ -44,10 +44,13 @@ class Scrubbed(msgspec.Struct, frozen=True):
 
 
 def read_scrubbed(layout: Layout, storage: Storage) -> Scrubbed:
-    """What whoever scrubs has left; nothing where it cannot be read: it is found again."""
+    """What whoever scrubs has left; nothing where it is damaged: it is found again.
+
+    Raises ``OSError`` where it cannot be read.
+    """
     try:
         found = msgspec.json.decode(storage.read_file(layout.scrub), type=Scrubbed)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+    except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
         return Scrubbed()
     # A clock may have been anywhere.
     return found if 0 <= found.passed < END else Scrubbed(0, found.damage)
@@ -93,7 +96,7 @@ class Scrubber:
             total = self._index.totals().bytes
             self._shard = min(max(total // self._shards, LEAST), MOST)
             self._pass = self._blocks()
-        before = read_scrubbed(self._layout, self._storage)
+        before = self._known()
         found = dict.fromkeys(before.damage)
         left = self._shard
         for block in self._pass:
@@ -113,6 +116,15 @@ class Scrubber:
             temporary = self._layout.temporary / names.SCRUB
             self._storage.replace(self._layout.scrub, data, temporary)
         self.passes += self._pass is None
+
+    def _known(self) -> Scrubbed:
+        try:
+            return read_scrubbed(self._layout, self._storage)
+        except OSError as error:
+            if error.errno in TRANSIENT:
+                raise
+            # It is written anew, or that says why not.
+            return Scrubbed()
 
     def _blocks(self) -> Iterator[Block]:
         """All blocks, beginning with any day: processes that live for minutes do their part."""

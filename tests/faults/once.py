@@ -23,7 +23,7 @@ from tests.faults.workloads import registry
 def main() -> None:
     """See the module."""
     name, directory, *fault = sys.argv[1:]
-    logging.disable()
+    logging.disable(logging.WARNING)
     base = Path(directory)
     acks = os.open(base.with_suffix(".acks"), os.O_RDWR | os.O_CREAT, 0o600)
     shim = Shim()

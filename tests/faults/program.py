@@ -58,7 +58,8 @@ MakeJudges = Callable[[Workload, str, random.Random, Path], Sequence[Judge]]
 def main(make_judges: MakeJudges) -> None:
     """What a program does."""
     name, what, count, seed, directory, *control = sys.argv[1:]
-    logging.disable()
+    # Errors are heard, see `tests.faults.stubborn`.
+    logging.disable(logging.WARNING)
     # Not in the middle of runs, and not in pages that forked processes share.
     gc.collect()
     gc.freeze()

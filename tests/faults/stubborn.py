@@ -8,6 +8,7 @@ Some flushes later the run ends, since what comes then is as in a run without fa
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,20 @@ _MORE = 2
 
 class Enough(Exception):
     """The run has shown what it was to show."""
+
+
+class _Ears(logging.Handler):
+    """Counts the errors that the library logs: damage that somebody met, for one."""
+
+    heard = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Count it."""
+        self.heard += 1
+
+
+_ears = _Ears(logging.ERROR)
+logging.getLogger("timelog").addHandler(_ears)
 
 
 class StubbornRun(Run):
@@ -47,12 +62,14 @@ class StubbornRun(Run):
         self._left = _MORE
         self._is_finishing = False
         self.errors: list[TimelogError] = []
+        self._heard_before = _ears.heard
 
     @property
     def is_told(self) -> bool:
-        """Whether any fault was raised, or counted by a log."""
+        """Whether any fault was raised, logged as an error, or counted by a log."""
         counters = (log._store.flusher.counters for log in self._opened)
-        return bool(self.errors) or any(each.errors for each in counters)
+        is_logged = _ears.heard > self._heard_before
+        return bool(self.errors) or is_logged or any(each.errors for each in counters)
 
     def expect(self, events: list[Event], perhaps: list[Event]) -> None:
         """Expect in the log the events of a run before this one; of some only perhaps."""
