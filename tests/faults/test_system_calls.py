@@ -105,10 +105,10 @@ _CROSS_CHECKS = (
 )
 
 
-@pytest.fixture(scope="module")
-def trace(library: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The calls of a run to which nothing happens."""
-    return _once(library, tmp_path_factory.mktemp("once") / "whole").trace
+@pytest.fixture
+def trace(library: Path, ram: Path) -> str:
+    """The calls of a run to which nothing happens, on the same file system."""
+    return _once(library, ram / "whole").trace
 
 
 @pytest.mark.parametrize("check", _CROSS_CHECKS, ids=lambda check: " ".join(map(str, check)))
