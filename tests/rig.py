@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 import timelog
+from timelog import signals
 from timelog.codec import Line
 from timelog.event import Event
 from timelog.storage import Storage
@@ -123,6 +124,7 @@ def to_line(event: Event) -> Line:
 def abandon(log: timelog.EventLog) -> None:
     """Let go of a log as a killed process does: nothing is flushed, nothing repaired."""
     log._store.is_closed = True
+    signals.forget(log._store)
     log._store.timer.stop()
 
 

@@ -49,6 +49,8 @@ _log = logging.getLogger("timelog")
 COMMITS_AT_CLOSE = 64
 JOURNAL_AT_CLOSE = 32 * 1024
 _BLOCKS_A_WRITE = 4
+# Seconds after which a thread that waits for another's flush looks whether there is one.
+_PATIENCE = 1.0
 SEGMENT_SIZE = 1024 * 1024 * 1024
 
 
@@ -100,6 +102,9 @@ class Flusher:
         self._buffer = buffer
         self._sync_flushes = sync_flushes
         self._lock = threading.RLock()
+        # Of the threads that sync one flushes, and the others wait for its turn to end.
+        self._turn = threading.Condition()
+        self._leader: int | None = None
         self._untold: deque[str] = deque()
         self._store_lock = StoreLock(storage, layout.lock, lock_timeout)
         self._repairer = Repairer(layout, storage, index, self._store_lock, self._untold.append)
@@ -135,17 +140,38 @@ class Flusher:
     def sync(self) -> None:
         """Return when everything put into the buffer before is durable.
 
-        Callers that come while a flush runs share the next one. Errors as `flush`.
+        Callers that come while one of them flushes wait, and share the next flush: whoever leads
+        it stores what all have put in. Errors as `flush`.
         """
         arrived = self._buffer.arrivals()
         check_reentry(self._lock, "a flush")
-        with self._lock:
-            if self._durable < arrived or self._unfinished:
-                self._flush(True)
-            if self._index.unsynced:
-                # An empty commit says that all before it is durable.
-                self._exclusive(Batch(-1, (), 0, 0, 0, {}, {}, 0.0), True)
+        me = threading.get_ident()
+        try:
+            with self._turn:
+                while self._leader not in (None, me):
+                    is_over = not self._turn.wait(_PATIENCE) and self._lock.acquire(blocking=False)
+                    if is_over:
+                        # The leader was interrupted where it could not say so.
+                        self._lock.release()
+                        self._leader = None
+                    if self._is_durable(arrived):
+                        return
+                self._leader = me
+            with self._lock:
+                if self._durable < arrived or self._unfinished:
+                    self._flush(True)
+                if self._index.unsynced:
+                    # An empty commit says that all before it is durable.
+                    self._exclusive(Batch(-1, (), 0, 0, 0, {}, {}, 0.0), True)
+        finally:
+            with self._turn:
+                if self._leader == me:
+                    self._leader = None
+                    self._turn.notify_all()
         self._tell()
+
+    def _is_durable(self, arrived: int) -> bool:
+        return self._durable >= arrived and not self._unfinished and not self._index.unsynced
 
     def reopen(self) -> None:
         """Try again after `DegradedError`: repair, and flush what memory holds."""
