@@ -13,7 +13,7 @@ demo: $(VENV)/.demo  ## install, then write and search a log in front of you
 	@$(BIN)/timelog demo
 
 test: $(VENV)/.test  ## run the tests
-	@$(BIN)/python -m pytest --ignore tests/faults
+	@$(BIN)/python -m pytest --ignore tests/faults -n auto
 
 faults: $(VENV)/.test  ## cut the power, kill processes, fail disk calls; all that this machine can
 	@$(BIN)/python -m pytest tests/faults -n auto
