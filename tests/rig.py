@@ -7,15 +7,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
-
 import timelog
 from timelog import signals
-from timelog.codec import Line
-from timelog.event import Event
 from timelog.storage import Storage
 from timelog.store import _open_stores
-from timelog.timestamp import from_datetime, to_text
 
 
 class Killed(BaseException):
@@ -107,18 +102,6 @@ def _counted(name: str) -> Callable[..., object]:
 
 for _name in CHANGES:
     setattr(FaultyStorage, _name, _counted(_name))
-
-
-def to_line(event: Event) -> Line:
-    """Return the line that ``event`` was, or would be, read from."""
-    return Line(
-        to_text(from_datetime(event.timestamp)),
-        event.id,
-        event.source,
-        event.tags,
-        event.content,
-        msgspec.Raw(msgspec.json.encode(event.fields)) if event.fields else msgspec.UNSET,
-    )
 
 
 def abandon(log: timelog.EventLog) -> None:

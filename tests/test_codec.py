@@ -12,7 +12,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.rig import to_line
 from timelog.codec import (
     DecodeError,
     Line,
@@ -22,6 +21,7 @@ from timelog.codec import (
     encode_lines,
     json_text,
     to_event,
+    to_line,
 )
 from timelog.event import (
     Event,

@@ -11,9 +11,8 @@ import pytest
 
 import timelog
 from tests.patterns import contents
-from tests.rig import to_line
 from timelog import grams, names
-from timelog.codec import encode_lines, json_text
+from timelog.codec import encode_lines, json_text, to_line
 from timelog.event import Event
 from timelog.grams import BITS, FilterMaker, numbers
 from timelog.required import SPECIAL, Text, fold

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 import timelog
-from tests.rig import abandon, to_line
+from tests.rig import abandon
 from timelog import segment as segment_module
-from timelog.codec import decode_lines, encode_lines
+from timelog.codec import decode_lines, encode_lines, to_line
 from timelog.index import Index
 from timelog.journal import Block
 from timelog.names import Layout

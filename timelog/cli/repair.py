@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-import msgspec
-
 import timelog
 from timelog.cli.base import log_directory
-from timelog.cli.escape import escape_lines
 from timelog.cli.progress import progress_bar
-from timelog.cli.stream import put
+from timelog.cli.report import put_report
 
 
 def run(args: argparse.Namespace) -> int:
@@ -19,10 +16,4 @@ def run(args: argparse.Namespace) -> int:
         report = timelog.repair(
             log_directory(args), dry_run=args.dry_run, adopt=args.adopt, progress=reach
         )
-    code: int = report.exit_code
-    if args.json:
-        data = {"ok": report.ok, "exit_code": code, **msgspec.to_builtins(report)}
-        put(msgspec.json.encode(data).decode())
-    elif not args.quiet:
-        put(escape_lines(str(report)))
-    return code
+    return put_report(report, args)
