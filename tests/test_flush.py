@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -151,23 +152,45 @@ def test_a_segment_that_is_large_enough_is_followed_by_another(
 
 
 def test_threads_that_sync_together_share_flushes(open_log: Open) -> None:
-    storage = FaultyStorage(only="sync")
-    log = open_log(storage=storage)
-    before = len(storage.calls)
-    barrier = threading.Barrier(16)
+    """What all put in while one of them flushes is stored by the next flush."""
+    all_are_in = threading.Barrier(16)
+
+    class Waits(Storage):
+        """Its first sync ends when everybody has put an event in."""
+
+        is_first = True
+
+        def sync(self, fd: int) -> None:
+            super().sync(fd)
+            if self.is_first:
+                self.is_first = False
+                wait_until(lambda: log._store.buffer.waiting == 16)
+
+    log = open_log()
+    storage = Waits()
+    log._store.flusher._storage = storage
 
     def work(worker: int) -> None:
-        barrier.wait()
-        for n in range(10):
-            log.append(f"{worker} {n}", timestamp=T, sync=True)
+        all_are_in.wait(30)
+        log.append(str(worker), timestamp=T, sync=True)
 
     threads = [threading.Thread(target=work, args=(n,)) for n in range(16)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
-    assert log.search().count() == 160
-    assert log.health().flushes <= 160 and len(storage.calls) - before <= 2 * 160 + 2
+        thread.join(30)
+    assert log.search().count() == 16
+    assert log.health().flushes in (1, 2)
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Look again and again, for half a minute at most."""
+    paused = threading.Event()
+    for _ in range(30_000):
+        if holds():
+            return
+        paused.wait(0.001)
+    raise AssertionError("it never came")
 
 
 def test_a_failed_batch_keeps_its_number_and_what_came_later_its_own(open_log: Open) -> None:
@@ -182,3 +205,52 @@ def test_a_failed_batch_keeps_its_number_and_what_came_later_its_own(open_log: O
     log.flush()
     assert [event.content for event in log.search()] == ["one", "two"]
     assert log._store.index.sequence == 2, "the batch that failed was not merged with the next"
+
+
+def test_a_leader_that_could_not_say_that_it_ended_stops_nobody(
+    open_log: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of threads that sync one flushes; an interrupt may come before it hands on."""
+    monkeypatch.setattr(flush, "_PATIENCE", 0.01)
+    log = open_log()
+    log.append("waits")
+    log._store.flusher._leader = -1
+    log.sync()
+    assert log._store.buffer.waiting == 0 and log._store.flusher._leader is None
+
+
+def test_who_waits_for_a_flush_that_fails_tries_again_itself(open_log: Open) -> None:
+    """The error is told to who led the flush, and to the next where it fails again."""
+    storage = FaultyStorage()
+    log = open_log(storage=storage)
+    log.append("before", sync=True)
+    failing = threading.Event()
+    may_fail = threading.Event()
+
+    def fails(fd: int, *parts: bytes) -> None:
+        failing.set()
+        may_fail.wait(30)
+        raise OSError(errno.EIO, "an error")
+
+    errors: list[Exception] = []
+
+    def lead() -> None:
+        try:
+            log.sync()
+        except StorageError as error:
+            errors.append(error)
+
+    log.append("both wait for it")
+    storage.write = fails  # type: ignore[method-assign]
+    leader, follower = (threading.Thread(target=act) for act in (lead, log.sync))
+    leader.start()
+    assert failing.wait(30)
+    follower.start()
+    del storage.write  # type: ignore[attr-defined]
+    may_fail.set()
+    for thread in (leader, follower):
+        thread.join(30)
+        assert not thread.is_alive()
+    assert len(errors) == 1
+    assert [event.content for event in log.search()] == ["before", "both wait for it"]
+    assert log.verify().ok and log.health().waiting == 0
