@@ -15,7 +15,7 @@ from timelog import names
 from timelog.buffer import Books
 from timelog.damage import Damage
 from timelog.errors import DamagedError, storage_error
-from timelog.index import Index, lies_in
+from timelog.index import Index, damaged_day, lies_in
 from timelog.journal import Block
 from timelog.names import parse_segment
 from timelog.scrub import read_scrubbed
@@ -189,8 +189,7 @@ class _Auditor:
                 segments = index.blocks(day, None, None, index.position)
             except DamagedError as error:
                 self._unread[day] = index.day(day).count
-                where = f"{names.CONTROL}/{names.INDEX} ({names.partition(day)})"
-                self._damage.append(str(Damage(where, 0, 0, str(error))))
+                self._damage.append(str(damaged_day(day, error)))
                 continue
             for _, blocks in segments:
                 yield from blocks

@@ -9,10 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from timelog import names
-from timelog.damage import Damage
 from timelog.errors import DamagedError
-from timelog.index import Index
+from timelog.index import Index, damaged_day
 from timelog.journal import Block
 from timelog.names import Layout
 
@@ -47,8 +45,7 @@ def file_ranges(
         try:
             segments = index.blocks(day, start, end, position)
         except DamagedError as error:
-            name = f"{names.CONTROL}/{names.INDEX} ({names.partition(day)})"
-            index.found_damage(Damage(name, 0, 0, str(error)))
+            index.found_damage(damaged_day(day, error))
             continue
         for segment, blocks in segments:
             path = layout.segment(segment.path)

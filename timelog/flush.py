@@ -22,7 +22,6 @@ import msgspec
 
 from timelog import names
 from timelog.buffer import Batch, Buffer
-from timelog.damage import Damage
 from timelog.encode import Lot, encode, sort_out
 from timelog.errors import (
     TRANSIENT,
@@ -34,7 +33,7 @@ from timelog.errors import (
     storage_error,
 )
 from timelog.guard import check_reentry
-from timelog.index import Index, Place
+from timelog.index import Index, Place, damaged_day
 from timelog.journal import Block, Commit, pack
 from timelog.lock import Mark, State, StoreLock
 from timelog.names import Layout, SegmentName
@@ -353,8 +352,7 @@ class Flusher:
         try:
             newest = index.files(index.day(span.start)).newest(SegmentName(span, 1))
         except DamagedError as error:
-            where = f"{names.CONTROL}/{names.INDEX} ({names.partition(span.start)})"
-            index.found_damage(Damage(where, 0, 0, str(error)))
+            index.found_damage(damaged_day(span.start, error))
             # Of the day nothing is known: a file of its own is safe.
             newest = None
         if newest is not None:

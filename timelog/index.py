@@ -301,7 +301,10 @@ class Index:
     def _begin(self, begin: Begin, offset: int) -> None:
         self.log = self.log or begin.log
         if begin.log != self.log:
-            raise DamagedError("the journal belongs to another log; run 'timelog repair'")
+            raise DamagedError(
+                "the journal belongs to another log: where the directory was exchanged while it "
+                "was open, put back the one that was there, else run 'timelog repair'"
+            )
         self._miss(begin.sequence, begin.position)
         for commit in begin.restated:
             self.apply(commit, self.place)
@@ -582,6 +585,12 @@ class Index:
                 other.files = None
             if self._loaded <= MOST_LOADED:
                 return
+
+
+def damaged_day(day: int, error: Exception) -> Damage:
+    """How a day is named whose index file cannot be used."""
+    name = f"{names.CONTROL}/{names.INDEX} ({names.partition(day)})"
+    return Damage(name, 0, 0, str(error))
 
 
 def lies_in(damage: Damage, block: Block) -> bool:

@@ -16,14 +16,14 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
-from timelog import arrow, names
+from timelog import arrow
 from timelog.damage import Damage
 from timelog.deadline import Deadline
 from timelog.errors import DamagedError
 from timelog.event import Event
 from timelog.explain import Explanation
 from timelog.filter import Filter
-from timelog.index import Index
+from timelog.index import Index, damaged_day
 from timelog.journal import Block
 from timelog.memfile import Slice
 from timelog.merge import Loader, Part, in_order, merge
@@ -245,8 +245,7 @@ class Results:
         try:
             segments = self._index.blocks(day, asked.start, asked.end, self._view.position)
         except DamagedError as error:
-            name = f"{names.CONTROL}/{names.INDEX} ({names.partition(day)})"
-            scanner.note(Damage(name, 0, 0, str(error)))
+            scanner.note(damaged_day(day, error))
             return
         scanner.ruling = ruling = None
         size = sum(blocks[-1].end for _, blocks in segments if blocks)

@@ -18,7 +18,7 @@ import msgspec
 from timelog import names
 from timelog.damage import Damage
 from timelog.errors import TRANSIENT, DamagedError
-from timelog.index import MOST_DAMAGE, Index, lies_in
+from timelog.index import MOST_DAMAGE, Index, damaged_day, lies_in
 from timelog.journal import Block
 from timelog.lock import FileLock
 from timelog.names import Layout
@@ -138,8 +138,7 @@ class Scrubber:
                 self._pass = None
                 raise
             except DamagedError as error:
-                name = f"{names.CONTROL}/{names.INDEX} ({names.partition(day)})"
-                self._index.found_damage(Damage(name, 0, 0, str(error)))
+                self._index.found_damage(damaged_day(day, error))
                 continue
             for _, blocks in segments:
                 yield from blocks

@@ -19,7 +19,7 @@ from timelog.codec import DecodeError, decode_lines
 from timelog.damage import Damage
 from timelog.errors import TRANSIENT, DamagedError
 from timelog.exposure import exposed
-from timelog.index import Index
+from timelog.index import Index, damaged_day
 from timelog.journal import Bad, Block, read
 from timelog.lock import is_held
 from timelog.names import Layout
@@ -132,8 +132,7 @@ class _Verifier:
             try:
                 segments = index.blocks(day, None, None, position)
             except DamagedError as error:
-                name = f"{names.CONTROL}/{names.INDEX} ({names.partition(day)})"
-                self._damage.append(Damage(name, 0, 0, str(error)))
+                self._damage.append(damaged_day(day, error))
                 continue
             for segment, blocks in segments:
                 known.add(segment.path)
