@@ -139,7 +139,7 @@ def test_an_error_at_every_disk_call_is_told_and_made_good(
             assert contents(workload.path) == []
             continue
         if not log.is_closed:
-            if log._store.flusher.degraded is not None:
+            if log._store.flusher.committer.degraded is not None:
                 with pytest.raises(timelog.errors.DegradedError):
                     log.append("while degraded")
                 log.reopen()

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tests.test_required import meets, raw_line
 from timelog import reader as module
 from timelog.finder import TextFinder
+from timelog.index import Index
 from timelog.journal import Block
 from timelog.names import Layout, SegmentName
 from timelog.reader import BlockReader, Raw, Stretch, stretches
@@ -35,7 +36,8 @@ class File:
         self.layout = Layout(root)
         self.path = self.layout.segment(PATH)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.intact: set[int] = set()
+        self.index = Index(self.layout, Storage(), "", lambda batch: None)
+        self.intact = self.index.intact
         self.blocks: list[Block] = []
         self.lines = [list(lines) for lines in blocks]
         data, position = before, 0
@@ -54,7 +56,7 @@ class File:
     def reader(self, *clauses: tuple[Text, ...]) -> BlockReader:
         """A reader of lines that meet ``clauses``, all lines where there are none."""
         return BlockReader(
-            self.layout, Storage(), self.intact, TextFinder(clauses) if clauses else None
+            self.layout, Storage(), self.index, TextFinder(clauses) if clauses else None
         )
 
     def read(self, *clauses: tuple[Text, ...]) -> list[Raw]:

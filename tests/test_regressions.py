@@ -466,12 +466,12 @@ def test_pauses_after_failures_have_an_end(open_log: Open) -> None:
     log = open_log(flush_interval=0.5)
     log._store.timer.stop()
     log._store.flusher.counters.failures = 5000
-    log._store.flusher._store_lock._path = log.path / "absent" / "lock"
+    log._store.flusher.committer._store_lock._path = log.path / "absent" / "lock"
     log.append("x")
     with pytest.raises(timelog.TimelogError):
         log.flush()
     assert log._store._flush_in_background() == 30.0
-    log._store.flusher._store_lock._path = log._store.layout.lock
+    log._store.flusher.committer._store_lock._path = log._store.layout.lock
 
 
 def test_an_absent_id_of_the_year_10000_is_just_not_found(open_log: Open) -> None:

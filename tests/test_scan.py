@@ -22,6 +22,7 @@ from timelog.damage import Damage
 from timelog.event import Event
 from timelog.explain import Stage
 from timelog.filter import Filter
+from timelog.horizons import Keeping
 from timelog.index import Index
 from timelog.journal import Block
 from timelog.memfile import Slice
@@ -77,6 +78,7 @@ class Log:
             index,
             asked,
             position,
+            Keeping(()),
             self.damage,
             salvage=salvage,
             deadline=None,
@@ -274,6 +276,7 @@ def test_blocks_are_found_in_whatever_order_they_are_asked_for(
             index,
             asked,
             10**9,
+            Keeping(()),
             [],
             salvage=False,
             deadline=None,
@@ -533,6 +536,7 @@ def test_damage_in_a_block_that_is_ruled_out_is_named_once_for_all_searches(tmp_
             index,
             asks(pattern=pattern),
             10**9,
+            Keeping(()),
             found[-1],
             salvage=False,
             deadline=None,

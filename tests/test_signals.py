@@ -483,7 +483,7 @@ def test_no_flush_begins_after_the_last_one(path: Path, open_log: Open) -> None:
         thread = threading.Thread(target=log._store.store_before_end)
         thread.start()
         thread.join()
-        return not log._store.flusher._lock.acquire(blocking=False)
+        return not log._store.flusher.committer.lock.acquire(blocking=False)
 
     assert in_child(act)
     assert found(path) == ["kept"]

@@ -4,16 +4,17 @@ The modules, in reading order (each imports only from those before it):
 
 ground   `errors`, `damage`, `timestamp`, `span`, `event`, `storage` (every call that changes the
          disk), `dry`, `guard`, `signals`, `mounts`, `timer`, `uuid7`, `checksum`, `options`,
-         `ahead`, `worker`, `deadline`
-format   `names` (every file name), `codec` (events as lines), `journal`
-state    `memfile`, `buffer` (events not yet on disk), `segment`, `ledger`, `checkpoint`, `day`,
-         `lock`, `index`
-work     `encode`, `rotate`, `quarantine`, `repair`, `flush`, `tree`, `create`, `files`,
-         `exposure`, `verify`; of repairing all there is `lines`, `repaired`, `rebuild`,
+         `ahead`, `worker`, `deadline`, `horizons`
+format   `names` (every file name), `codec` (events as lines), `frames`, `positions`,
+         `journal`, `blocktext`
+state    `memfile`, `buffer` (events not yet on disk), `segment`, `ledger`, `removal`,
+         `checkpoint`, `day`, `lock`, `index`
+work     `encode`, `rotate`, `quarantine`, `sweep`, `repair`, `commit`, `flush`, `tree`, `create`,
+         `files`, `exposure`, `verify`; of repairing all there is `lines`, `repaired`, `rebuild`,
          `reindex`, `leftovers`, `restore`; of searching `simplify`, `required`, `widen`,
          `selector`, `charset`, `linear`, `pattern`, `filter`, `explain`, `grams`, `taglines`,
          `textindex`, `indexer`, `finder`, `reader`, `scan`, `merge`, `arrow`, `query`, `scrub`,
-         `stock`
+         `stock`; of a log that lives for years `rewrite`, `compaction`
 face     `store` (the parts put together), `health`, `audit`, `entry`, `log` (`EventLog`), this
          module
 around   `cli`

@@ -18,6 +18,7 @@ from timelog.errors import DamagedError, storage_error
 from timelog.index import Index, damaged_day, lies_in
 from timelog.journal import Block
 from timelog.names import parse_segment
+from timelog.positions import stretches
 from timelog.scrub import read_scrubbed
 from timelog.stock import Stretch, take_stock
 from timelog.store import Store
@@ -173,7 +174,7 @@ class _Auditor:
         """What blocks hold, and what is known to be missing."""
         yield from self._missing()
         for block in self._blocks():
-            for first, last in _stretches(block):
+            for first, last in stretches(block.runs, block.count):
                 self._end = max(self._end, last)
                 yield first, last
 
@@ -205,7 +206,7 @@ class _Auditor:
                 self._damage.append(str(damage))
                 damaged[block.path, block.offset] = sum(
                     max(min(last, self._position) - max(first, self._start), 0)
-                    for first, last in _stretches(block)
+                    for first, last in stretches(block.runs, block.count)
                 )
         return sum(damaged.values())
 
@@ -220,11 +221,6 @@ class _Auditor:
             return None
         blocks = segment.blocks if segment else ()
         return next((block for block in blocks if lies_in(damage, block)), None)
-
-
-def _stretches(block: Block) -> Iterator[Stretch]:
-    runs = block.runs
-    return ((first, first + count) for first, count in zip(runs[::2], runs[1::2], strict=True))
 
 
 def _positions(stretch: Stretch) -> str:

@@ -18,9 +18,11 @@ import msgspec
 
 from timelog.damage import Damage
 from timelog.errors import DamagedError
-from timelog.journal import Block, Microseconds, Natural, Runs
+from timelog.journal import Block, Entered, Microseconds, Tombstone
 from timelog.ledger import Row
 from timelog.names import SegmentName, is_day_index, parse_segment
+from timelog.positions import Natural, Runs
+from timelog.removal import Removal
 from timelog.segment import FileIndex, Segment
 
 MARK = b"tlX1"
@@ -38,6 +40,12 @@ class DaySummary(msgspec.Struct, gc=False, frozen=True):
     bytes: Natural
     first: Microseconds
     last: Microseconds
+    floor: Natural = 0
+    is_due: bool = False
+    # Bytes of its files, and how many of them are plain.
+    stored: Natural = 0
+    plain: Natural = 0
+    entered: tuple[Entered, ...] = ()
 
 
 class Root(msgspec.Struct, frozen=True):
@@ -62,6 +70,7 @@ class Root(msgspec.Struct, frozen=True):
     lost: Natural = 0
     # Begins with the first commit after the last checkpoint of a release that kept none.
     ledger: tuple[Row, ...] = ()
+    removal: Removal = msgspec.field(default_factory=Removal)
 
 
 # A block without its path.
@@ -76,6 +85,7 @@ _StoredBlock = tuple[
     Natural,
     tuple[str, ...] | None,
     tuple[str, ...] | None,
+    tuple[Natural, Natural] | None,
 ]
 
 
@@ -89,6 +99,7 @@ class _StoredSegment(msgspec.Struct, gc=False, frozen=True, array_like=True):
 class _StoredDay(msgspec.Struct, frozen=True):
     day: int
     segments: tuple[_StoredSegment, ...]
+    tombstones: tuple[Tombstone, ...] = ()
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -120,7 +131,7 @@ def pack_day(day: int, files: FileIndex) -> bytes:
         )
         for segment in files
     )
-    return _pack(_StoredDay(day, segments))
+    return _pack(_StoredDay(day, segments, tuple(files.tombstones.values())))
 
 
 def parse_day(data: bytes, summary: DaySummary) -> FileIndex:
@@ -136,6 +147,7 @@ def parse_day(data: bytes, summary: DaySummary) -> FileIndex:
         segment = Segment(name, kept.created, kept.fenced, kept.path)
         segment.blocks = [Block(segment.path, *block) for block in kept.blocks]
         files.add(segment)
+    files.tombstones = {each.position: each for each in stored.tombstones}
     return files
 
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+
+import msgspec
+
 from timelog.checkpoint import DaySummary
 from timelog.errors import DamagedError
-from timelog.journal import Block
+from timelog.journal import Block, Replacement, Tombstone
 from timelog.names import SegmentName, parse_segment
 from timelog.segment import FileIndex, Segment
+from timelog.timestamp import DAY
 
 
 class Day:
@@ -19,6 +25,9 @@ class Day:
         # Since the last checkpoint: what to add when the file is loaded, and what is to be saved.
         self.pending: list[tuple[Block, int]] = []
         self.fences: list[tuple[SegmentName, int]] = []
+        self._removed: list[SegmentName] = []
+        self._tombstones: list[Tombstone] = []
+        self._erased: list[int] = []
         self.changed = summary is None
         # How many blocks are in memory, which is what a loaded day costs.
         self.weight = 0
@@ -26,6 +35,18 @@ class Day:
         self.last = summary.last if summary else 0
         self.count = summary.count if summary else 0
         self.bytes = summary.bytes if summary else 0
+        self.stored = summary.stored if summary else 0
+        # How many of its events were committed on which day.
+        self.entered = Counter(dict(summary.entered if summary else ()))
+        # New files take higher numbers than this one, which ones that are gone may have had.
+        self.floor = summary.floor if summary else 0
+        # Whether it has text that is to go at the next compaction.
+        self.is_due = summary.is_due if summary else False
+
+    def enter(self, block: Block, time: int) -> None:
+        """Add a block of events that are new with the commit of ``time``."""
+        self.entered[time - time % DAY] += block.count
+        self.add(block, time)
 
     def add(self, block: Block, time: int) -> None:
         """Add a block of the commit of ``time``."""
@@ -33,6 +54,7 @@ class Day:
         self.last = max(self.last, block.last) if self.count else block.last
         self.count += block.count
         self.bytes += block.length
+        self.stored += block.stored
         self.changed = True
         if self.files is None:
             self.pending.append((block, time))
@@ -48,27 +70,83 @@ class Day:
         else:
             _place(self.files, name, time).fenced = True
 
+    def replace(self, replacement: Replacement, erased: Counter[int], sequence: int) -> None:
+        """Remove segments that the commit ``sequence`` replaces; its blocks are added besides.
+
+        ``erased``: when the deleted events that are left out were committed.
+        """
+        self.changed = True
+        self.entered -= Counter(dict(replacement.expired)) + erased
+        self.floor = sequence
+        self.is_due = not replacement.is_clean
+        for gone in replacement.segments:
+            self.count -= gone.count
+            self.bytes -= gone.bytes
+            self.stored -= gone.stored
+            name = segment_name(gone.path)
+            if self.files is None:
+                self._removed.append(name)
+            else:
+                self.files.remove(name)
+        if self.files is None:
+            self._erased += replacement.erased
+        else:
+            _erase(self.files, replacement.erased)
+            self._sum_up(self.files)
+
+    def bury(self, tombstone: Tombstone) -> None:
+        """Hide a deleted event, whose text is to go at the next compaction."""
+        self.changed = True
+        self.is_due = True
+        if self.files is None:
+            self._tombstones.append(tombstone)
+        else:
+            self.files.tombstones[tombstone.position] = tombstone
+
     def loaded(self, files: FileIndex) -> None:
         """Take the segments read from the day's index file, and add what came since."""
         for block, time in self.pending:
             _place(files, segment_name(block.path), time).add(block)
         for name, time in self.fences:
             _place(files, name, time).fenced = True
+        for name in self._removed:
+            files.remove(name)
+        for tombstone in self._tombstones:
+            files.tombstones[tombstone.position] = tombstone
+        _erase(files, self._erased)
+        if self._removed:
+            self._sum_up(files)
         self.weight = sum(len(segment.blocks) for segment in files)
         # Last, so that an interrupt lets it be loaded again.
         self.files = files
-        self.pending, self.fences = [], []
+        self.pending, self.fences, self._removed = [], [], []
+        self._tombstones, self._erased = [], []
 
-    def replaced(self, files: FileIndex) -> None:
+    def replaced(self, files: FileIndex, entered: Counter[int]) -> None:
         """Take ``files`` for what the day's index file had; to be saved by the next checkpoint."""
         self.loaded(files)
-        blocks = [block for segment in files for block in segment.blocks]
+        self.entered = entered
         self.summary = None
         self.changed = True
+        self._sum_up(files)
+
+    def _sum_up(self, files: FileIndex) -> None:
+        """Count what is there, after something went."""
+        blocks = [block for segment in files for block in segment.blocks]
         self.first = min((block.first for block in blocks), default=0)
         self.last = max((block.last for block in blocks), default=0)
         self.count = sum(block.count for block in blocks)
         self.bytes = sum(block.length for block in blocks)
+        self.stored = sum(block.stored for block in blocks)
+
+
+def _erase(files: FileIndex, positions: Iterable[int]) -> None:
+    """Note that the text of deleted events is gone."""
+    for position in positions:
+        if position in files.tombstones:
+            files.tombstones[position] = msgspec.structs.replace(
+                files.tombstones[position], is_erased=True
+            )
 
 
 def _place(files: FileIndex, name: SegmentName, time: int) -> Segment:

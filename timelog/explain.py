@@ -42,10 +42,11 @@ class Explanation(msgspec.Struct):
     """What a search did, stage by stage, from coarse to fine. ``str()`` of it is a small table.
 
     ``range`` is what the index has for the range of time. Of that were skipped unread: what the
-    times (``time``), ``tags`` or ``source`` of a block rule out, what the ``text_index`` rules
-    out, and what was ``counted`` by the index. The others were ``read``; of these the raw
-    ``text`` ruled out some, and ``damaged`` ones were withheld. The candidate lines of the rest
-    were ``decoded``; ``memory`` is what was not on disk yet, and ``matched`` what passed all tests.
+    times (``time``), ``tags`` or ``source`` of a block rule out, what has ``expired``, what the
+    ``text_index`` rules out, and what was ``counted`` by the index. The others were ``read``; of
+    these the raw ``text`` ruled out some, and ``damaged`` ones were withheld. The candidate lines
+    of the rest were ``decoded``; ``memory`` is what was not on disk yet, and ``matched`` what
+    passed all tests.
 
     ``need`` is the text that each match must have, ``engine`` what looks for it. Times of ``read``,
     ``text`` are sums over all threads; ``milliseconds`` is the time that passed.
@@ -56,6 +57,7 @@ class Explanation(msgspec.Struct):
     time: Stage = msgspec.field(default_factory=Stage)
     tags: Stage = msgspec.field(default_factory=Stage)
     source: Stage = msgspec.field(default_factory=Stage)
+    expired: Stage = msgspec.field(default_factory=Stage)
     text_index: Stage = msgspec.field(default_factory=Stage)
     counted: Stage = msgspec.field(default_factory=Stage)
     read: Stage = msgspec.field(default_factory=Stage)
@@ -74,6 +76,7 @@ class Explanation(msgspec.Struct):
             ("  skipped by time", self.time),
             ("  skipped by tags", self.tags),
             ("  skipped by source", self.source),
+            ("  skipped as expired", self.expired),
             ("  skipped by the text index", self.text_index),
             ("  counted unread", self.counted),
             ("read", self.read),

@@ -18,7 +18,8 @@ from timelog.names import Layout
 class FileRange(NamedTuple):
     """Whole lines of a segment: the bytes from offset ``start`` up to ``end``, exclusive.
 
-    ``path`` is absolute.
+    Of an archived segment, whose name ends in ``.zst``, they are whole frames of zstd. ``path`` is
+    absolute.
     """
 
     path: Path
@@ -63,8 +64,9 @@ def _stretches(blocks: Iterable[Block]) -> list[tuple[int, int]]:
     """Where blocks in order of offset begin and end, neighbours taken as one."""
     stretches: list[tuple[int, int]] = []
     for block in blocks:
-        if stretches and stretches[-1][1] == block.offset:
-            stretches[-1] = stretches[-1][0], block.end
+        start = block.file_end - block.stored
+        if stretches and stretches[-1][1] == start:
+            stretches[-1] = stretches[-1][0], block.file_end
         else:
-            stretches.append((block.offset, block.end))
+            stretches.append((start, block.file_end))
     return stretches

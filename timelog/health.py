@@ -92,8 +92,8 @@ def health(store: Store) -> Health:
     except OSError as error:
         warnings.append(f"what the scrub found cannot be read: {in_words(error)}")
     damage = {**index.damage, **dict.fromkeys(scrubbed.damage)}
-    if flusher.degraded is not None:
-        critical.append(str(flusher.degraded))
+    if flusher.committer.degraded is not None:
+        critical.append(str(flusher.committer.degraded))
     elif counters.failures:
         critical.append(
             f"the last {counters.failures} flushes failed, {buffer.waiting} events wait in memory: "
@@ -118,8 +118,10 @@ def health(store: Store) -> Health:
             f"{counters.errors} errors in {counters.cycles} flushes, the last: "
             f"{counters.last_error}"
         )
-    if counters.checkpoint_error:
-        warnings.append(f"checkpoints fail, the journal grows: {counters.checkpoint_error}")
+    if flusher.committer.checkpoint_error:
+        warnings.append(
+            f"checkpoints fail, the journal grows: {flusher.committer.checkpoint_error}"
+        )
     if index.lost:
         warnings.append(f"power cuts took {index.lost} commits, as sync='off' permits")
     try:

@@ -20,7 +20,8 @@ from timelog import checkpoint, names
 from timelog.damage import Damage
 from timelog.day import Day, segment_name
 from timelog.errors import TRANSIENT, DamagedError, NotALogError, in_words, storage_error
-from timelog.journal import Bad, Begin, Block, Commit, Entry, read
+from timelog.horizons import Facts, Keeping
+from timelog.journal import Bad, Begin, Block, Commit, Entry, Expiry, read
 from timelog.ledger import Ledger
 from timelog.lock import End, read_mark, read_state
 from timelog.names import Layout, SegmentName
@@ -115,6 +116,7 @@ class Index:
         self.missing = list(root.missing)
         self.lost = root.lost
         self.ledger = Ledger(root.ledger)
+        self.removal = root.removal.copy()
         self.unsynced: set[str] = set()
         self.synced = root.sequence
         self.synced_end = self.end
@@ -409,8 +411,13 @@ class Index:
             while len(self.writers) > MOST_WRITERS:
                 self.writers.popitem(last=False)
             self.since_checkpoint += 1
+            self._remove(commit)
             for block in commit.blocks:
-                self.day(segment_name(block.path).span.start).add(block, commit.time)
+                day = self.day(segment_name(block.path).span.start)
+                if commit.replacement is None:
+                    day.enter(block, self.time)
+                else:
+                    day.add(block, commit.time)
             if commit.durable:
                 self.unsynced.clear()
                 self.synced = commit.sequence
@@ -423,6 +430,46 @@ class Index:
             if commit.writer == self.writer:
                 self._released(commit.batch)
             self._is_loaded = True
+
+    def _remove(self, commit: Commit) -> None:
+        """Take out what a commit expires, replaces and deletes."""
+        if commit.expiry is not None:
+            self._expire(commit.expiry)
+        self.removal.apply(commit)
+        if commit.replacement is not None:
+            replacement = commit.replacement
+            day = self.day(replacement.day)
+            erased = self.ledger.share_out((at, at + 1) for at in replacement.erased)
+            day.replace(replacement, erased, commit.sequence)
+            for block in commit.blocks:
+                # It is whole as it is.
+                day.fence(segment_name(block.path), commit.time)
+            self.ledger.expire(replacement.expired)
+            for position in replacement.erased:
+                self.ledger.erase(position)
+            self._forget(frozenset(gone.path for gone in replacement.segments).__contains__)
+        for tombstone in commit.tombstones:
+            self.day(tombstone.timestamp).bury(tombstone)
+            self.ledger.delete(tombstone.position)
+
+    def _expire(self, expiry: Expiry) -> None:
+        for start in expiry.days:
+            self.days.pop(start, None)
+            self._loaded -= self._recent.pop(start, 0)
+        self.ledger.expire(expiry.events)
+        partitions = tuple(f"{names.partition(day)}/" for day in expiry.days)
+        self._forget(lambda path: path.startswith(partitions))
+        # What some rule lets go in the other days stands between what another keeps.
+        before, after = Keeping(self.removal.horizons), Keeping(expiry.horizons)
+        for start, day in self.days.items():
+            end = start + DAY
+            if after.may_hide(Facts(start, end - 1)) and after.passed(end) != before.passed(end):
+                day.is_due = day.changed = True
+
+    def _forget(self, is_gone: Callable[[str], bool]) -> None:
+        """Forget the damage, and the need for a sync, of files that are gone."""
+        self.unsynced = {path for path in self.unsynced if not is_gone(path)}
+        self.damage = {each: None for each in self.damage if not is_gone(each.file)}
 
     @property
     def end(self) -> End:
@@ -447,6 +494,7 @@ class Index:
         day = self.days.get(start)
         if day is None:
             day = self.days[start] = Day(start, None)
+            day.floor = self.removal.floor(start)
         known: Day = day
         return known
 
@@ -503,6 +551,20 @@ class Index:
             files = self.find_files(name.span.start - name.span.start % DAY)
             return files.get(name) if files is not None else None
 
+    def is_gone(self, block: Block) -> bool:
+        """Whether a block that was committed is not any more: it was replaced, or has expired.
+
+        For who does not find its file. Raises `StorageError`.
+        """
+        try:
+            self.refresh()
+            return self.segment(block.path) is None
+        except (DamagedError, NotALogError):
+            # Nothing can be said without an index that can be used; that is reported.
+            return False
+        except OSError as error:
+            raise storage_error("reading the index", error) from error
+
     def between(self, start: int | None, end: int | None) -> list[int]:
         """The days that have events in ``[start, end)``, in order; None is open."""
         with self.lock:
@@ -530,9 +592,15 @@ class Index:
             if position >= self.position:
                 return [(segment.name, tuple(segment.blocks)) for segment in found]
             return [
-                (segment.name, tuple(b for b in segment.blocks if b.runs[0] < position))
+                (segment.name, tuple(b for b in segment.blocks if b.lowest < position))
                 for segment in found
             ]
+
+    def deleted(self, day: int) -> list[int]:
+        """The positions of a day's deleted events, in order; errors as `blocks`."""
+        with self.lock:
+            files = self.find_files(day)
+            return sorted(files.tombstones) if files is not None else []
 
     def sealed(self, day: int, before: int) -> list[tuple[str, tuple[Block, ...]]]:
         """The paths and blocks of a day's segments that are sealed if ``before`` is what seals.

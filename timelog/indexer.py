@@ -12,10 +12,12 @@ import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
 from timelog import names
+from timelog.blocktext import read_text
 from timelog.damage import Damage
 from timelog.errors import DamagedError, missing_extra
 from timelog.grams import FilterMaker
@@ -180,6 +182,8 @@ class TextIndexer:
                     tables.add(number, block, data)
                     stretches.append(maker.count - 1)
             except (DamagedError, OSError) as error:
+                if isinstance(error, FileNotFoundError) and self._index.is_gone(blocks[0]):
+                    continue
                 self._index.found_damage(Damage(path, 0, length, str(error)))
                 self._index.tell()
                 continue
@@ -224,7 +228,7 @@ class TextIndexer:
     def _read(self, path: str, blocks: tuple[Block, ...]) -> Iterator[tuple[Block, bytes]]:
         with self._storage.reading(self._layout.segment(path)) as fd:
             for block in blocks:
-                data = self._storage.read_at(fd, block.offset, block.length)
+                data = read_text(partial(self._storage.read_at, fd), (block,))
                 if problem := block.problem(data):
                     raise DamagedError(problem)
                 yield block, data

@@ -21,6 +21,7 @@ import msgspec
 
 from timelog.checksum import crc32
 from timelog.errors import VersionError
+from timelog.positions import Natural, Runs, ends
 from timelog.timestamp import END, FIRST
 
 MARK = b"tlJ1"
@@ -29,18 +30,17 @@ _MOST_IN_VAIN = 8
 _HEADER = struct.Struct("<4sQII")
 _CHECKED = struct.Struct("<QI")
 
-# What numbers can be: checked where they are read from the disk, not where they are made.
-Natural = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 Microseconds = Annotated[int, msgspec.Meta(ge=FIRST, lt=END)]
-Runs = Annotated[tuple[Natural, ...], msgspec.Meta(min_length=2)]
 
 
 class Block(msgspec.Struct, gc=False, frozen=True, array_like=True):
     """The bytes that one flush added to one segment (or several neighbours, coalesced).
 
-    ``runs`` are the positions of its lines in order: position, count, position, count …
+    ``runs`` are the positions of its lines in order, see `timelog.positions`.
     ``crc`` is the crc32 of the block's bytes, continued from ``seed``, the crc of the bytes before
-    it in the file. ``tags`` and ``sources`` are all that occur, or None for "any".
+    it in the file. ``tags`` and ``sources`` are all that occur, or None for "any". Of an archived
+    segment ``offset`` and ``length`` are those of the text, and ``frame`` says where its one frame
+    (offset and length) stands in the file.
     """
 
     path: str
@@ -54,11 +54,32 @@ class Block(msgspec.Struct, gc=False, frozen=True, array_like=True):
     crc: Natural
     tags: tuple[str, ...] | None
     sources: tuple[str, ...] | None
+    frame: tuple[Natural, Natural] | None = None
 
     @property
     def end(self) -> int:
         """The offset behind the block's last byte."""
         return self.offset + self.length
+
+    @property
+    def stored(self) -> int:
+        """How many bytes of the file it takes."""
+        return self.length if self.frame is None else self.frame[1]
+
+    @property
+    def file_end(self) -> int:
+        """Up to where the block and what is before it reach in the file."""
+        return self.end if self.frame is None else sum(self.frame)
+
+    @property
+    def lowest(self) -> int:
+        """The lowest position of its lines."""
+        return ends(self.runs)[0]
+
+    @property
+    def position_end(self) -> int:
+        """The position behind the highest of its lines."""
+        return ends(self.runs)[1]
 
     def problem(self, data: bytes | memoryview) -> str:
         """Why ``data`` is not what was written as this block; ``""`` where it is."""
@@ -67,11 +88,67 @@ class Block(msgspec.Struct, gc=False, frozen=True, array_like=True):
         return "" if crc32(data, self.seed) == self.crc else "the crc does not hold"
 
 
-class Commit(msgspec.Struct, gc=False, frozen=True, tag_field="kind", tag="commit"):
-    """One flush: it exists when this record does. Times are microseconds since 1970.
+class Tombstone(msgspec.Struct, gc=False, frozen=True, array_like=True):
+    """One event was deleted.
 
-    ``synced``: up to which sequence commits were durable already when it was written. ``refused``:
-    how many events its writer had refused since its commit before, by the name of the error.
+    ``timestamp``: the event's. ``digest``: HMAC-SHA-256 (RFC 2104) of its line, without the
+    newline, under the key of the log. ``is_erased``: whether its text is gone, too.
+    """
+
+    position: Natural
+    id: str
+    timestamp: Microseconds
+    digest: bytes
+    is_erased: bool = False
+
+
+# The start of a day on which something was committed, and how many events of these.
+Entered = tuple[int, Natural]
+
+
+class Expiry(msgspec.Struct, gc=False, frozen=True):
+    """What expired by the commit that has this.
+
+    ``horizons``: see `timelog.horizons`; they hide all that those before did. ``days``:
+    the starts of those that went whole. ``events``: how many went with them.
+    """
+
+    horizons: tuple[dict[str, int], ...]
+    days: tuple[Microseconds, ...] = ()
+    events: tuple[Entered, ...] = ()
+
+
+class Gone(msgspec.Struct, gc=False, frozen=True, array_like=True):
+    """A segment that was replaced: how many events it held, in how many bytes of text and file."""
+
+    path: str
+    count: Natural
+    bytes: Natural
+    stored: Natural
+
+
+class Replacement(msgspec.Struct, gc=False, frozen=True):
+    """Segments of one day that the blocks of the commit replace, as they hold what is left of them.
+
+    ``expired``: how many events were left out because they had expired; ``erased``: the positions
+    of those that were deleted. ``is_clean``: whether nothing is left in the day that has to go.
+    """
+
+    day: Microseconds
+    segments: tuple[Gone, ...]
+    expired: tuple[Entered, ...] = ()
+    erased: tuple[Natural, ...] = ()
+    is_clean: bool = True
+
+
+class Commit(
+    msgspec.Struct, gc=False, frozen=True, tag_field="kind", tag="commit", omit_defaults=True
+):
+    """One change of the log: it exists when this record does. Times are microseconds since 1970.
+
+    Mostly a flush, which adds events. ``synced``: up to which sequence commits were durable already
+    when it was written. ``refused``: how many events its writer had refused since its commit
+    before, by the name of the error. ``doubtful``: the writer's clock had jumped.
     """
 
     sequence: Natural
@@ -86,6 +163,10 @@ class Commit(msgspec.Struct, gc=False, frozen=True, tag_field="kind", tag="commi
     blocks: tuple[Block, ...]
     synced: Natural = 0
     refused: dict[str, int] = {}
+    doubtful: bool = False
+    expiry: Expiry | None = None
+    replacement: Replacement | None = None
+    tombstones: tuple[Tombstone, ...] = ()
 
 
 class Begin(msgspec.Struct, gc=False, frozen=True, tag_field="kind", tag="begin"):

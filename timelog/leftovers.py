@@ -49,8 +49,10 @@ def find_tails(layout: Layout, storage: Storage, index: Index) -> list[Leftover]
     """
     found = []
     for each in all_segments(layout, storage):
+        if index.removal.is_going(each.path):
+            continue
         segment = index.segment(each.path)
-        length = segment.length if segment else 0
+        length = segment.size if segment else 0
         # An empty file is one as well: whoever began it has not come back.
         if each.size > length or (not length and (segment is None or not segment.fenced)):
             found.append(Leftover(each.path, length, each.size))

@@ -43,7 +43,8 @@ class Mark(msgspec.Struct, frozen=True):
     """An unfinished flush: files beyond their committed length are not to be trusted.
 
     ``suspect``: files whose fsync failed: what is committed of them may not be on the disk, and
-    another fsync of them would not tell.
+    another fsync of them would not tell. ``whole``: files that are put in place whole, and hold
+    nothing that others do not while they are not committed.
     """
 
     pid: int
@@ -51,6 +52,7 @@ class Mark(msgspec.Struct, frozen=True):
     offset: int
     files: tuple[str, ...]
     suspect: tuple[str, ...] = ()
+    whole: tuple[str, ...] = ()
 
 
 # Less than what the journal can say, which goes on from there.

@@ -9,12 +9,11 @@ no order at all, only their keys are kept and sorted, and the events are read ag
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from datetime import datetime
 from operator import attrgetter, itemgetter
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from timelog.event import Event
 from timelog.scan import Found
 from timelog.timestamp import FIRST, from_datetime, to_datetime
 
@@ -27,8 +26,21 @@ _EVENT_COST = 100
 
 _timestamp = attrgetter("timestamp")
 _key = itemgetter(0, 1)
-_Item = tuple[datetime, int, Event]
+
+
+class Timed(Protocol):
+    """What is put in order: an `Event`, or whatever else has a time and a size."""
+
+    @property
+    def timestamp(self) -> datetime: ...
+    @property
+    def content(self) -> Sized: ...
+
+
 _Source = TypeVar("_Source")
+_Event = TypeVar("_Event", bound=Timed)
+# Time, position, and what has them.
+_Item = tuple[datetime, int, _Event]
 
 
 class Part(NamedTuple, Generic[_Source]):
@@ -39,13 +51,13 @@ class Part(NamedTuple, Generic[_Source]):
     source: _Source
 
 
-class Loader(Generic[_Source]):
+class Loader(Generic[_Source, _Event]):
     """How to get at the events of a part: all that match, or those of some lines."""
 
     def __init__(
         self,
-        load: Callable[[_Source], Found],
-        lines: Callable[[_Source, list[int]], list[Event]],
+        load: Callable[[_Source], Found[_Event]],
+        lines: Callable[[_Source, list[int]], list[_Event]],
     ) -> None:
         self.load = load
         self.lines = lines
@@ -57,8 +69,8 @@ def in_order(parts: Iterable[Part[_Source]], *, descending: bool) -> list[Part[_
 
 
 def merge(
-    parts: Sequence[Part[_Source]], loader: Loader[_Source], *, descending: bool
-) -> Iterator[list[Event]]:
+    parts: Sequence[Part[_Source]], loader: Loader[_Source, _Event], *, descending: bool
+) -> Iterator[list[_Event]]:
     """Yield the events of ``parts``, which are `in_order`, in lists, by (timestamp, position).
 
     A part that overlaps nothing is loaded once. Memory: the largest part, `MOST_WAITING`, and
@@ -83,10 +95,10 @@ def merge(
 
 
 def _interleave(
-    parts: Sequence[Part[_Source]], loader: Loader[_Source], descending: bool
-) -> Iterator[list[Event]]:
+    parts: Sequence[Part[_Source]], loader: Loader[_Source, _Event], descending: bool
+) -> Iterator[list[_Event]]:
     """Yield the events of parts that overlap, letting each wait until nothing earlier can come."""
-    waiting: list[_Item] = []
+    waiting: list[_Item[_Event]] = []
     size = 0
     passed: tuple[datetime, int] | None = None
     for number, part in enumerate(parts):
@@ -110,10 +122,10 @@ def _interleave(
 
 def _by_keys(
     parts: Sequence[Part[_Source]],
-    loader: Loader[_Source],
+    loader: Loader[_Source, _Event],
     descending: bool,
     passed: tuple[datetime, int] | None,
-) -> Iterator[list[Event]]:
+) -> Iterator[list[_Event]]:
     """Yield the events of parts behind ``passed``, by sorting keys and reading lines again."""
     sign = -1 if descending else 1
     floor = None
@@ -149,14 +161,14 @@ def _by_keys(
 
 
 def _read_again(
-    keys: list[int], parts: Sequence[Part[_Source]], loader: Loader[_Source]
-) -> list[Event]:
+    keys: list[int], parts: Sequence[Part[_Source]], loader: Loader[_Source, _Event]
+) -> list[_Event]:
     """The events of ``keys``, in their order, each part read once."""
     wanted: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for place, key in enumerate(keys):
         number, line = divmod(abs(key) & _LOW, 1 << _LINE_BITS)
         wanted[number].append((line, place))
-    events: list[Event | None] = [None] * len(keys)
+    events: list[_Event | None] = [None] * len(keys)
     for number, lines in wanted.items():
         read = loader.lines(parts[number].source, [line for line, _ in lines])
         # Shorter only where the block has become damaged since; it is reported then.
@@ -182,7 +194,7 @@ def _is_done(part: Part[_Source], floor: int, descending: bool) -> bool:
     return part.first > us if descending else part.last < us
 
 
-def _sorted(found: Found, descending: bool) -> list[Event]:
+def _sorted(found: Found[_Event], descending: bool) -> list[_Event]:
     """The events of one part in order."""
     # They come by position, which a stable sort keeps for equal timestamps.
     events = sorted(found.events, key=_timestamp)
@@ -191,11 +203,11 @@ def _sorted(found: Found, descending: bool) -> list[Event]:
     return events
 
 
-def _items(found: Found) -> Iterator[_Item]:
+def _items(found: Found[_Event]) -> Iterator[_Item[_Event]]:
     return zip(map(_timestamp, found.events), found.positions(), found.events, strict=True)
 
 
-def _count_before(waiting: list[_Item], edge: datetime, descending: bool) -> int:
+def _count_before(waiting: list[_Item[_Event]], edge: datetime, descending: bool) -> int:
     """How many of the sorted ``waiting`` come before anything at ``edge``."""
     low, high = 0, len(waiting)
     while low < high:
@@ -208,7 +220,7 @@ def _count_before(waiting: list[_Item], edge: datetime, descending: bool) -> int
     return low
 
 
-def _cost(item: _Item) -> int:
+def _cost(item: _Item[_Event]) -> int:
     return len(item[2].content) + _EVENT_COST
 
 

@@ -5,6 +5,7 @@
     2026-11-21/                                     a partition: one UTC day
         20261121T1015Z-20261121T1016Z.jsonl         a segment of a minute
         20261121T1015Z-20261121T1016Z.2.jsonl       a next file of the same span
+        20261121T0000Z-20261122T0000Z.7.jsonl.zst   an archived segment of a day
     .timelog/
         format  lock
         journal/0000000001.journal
@@ -40,20 +41,27 @@ ROOT = "root"
 QUARANTINE = "quarantine"
 ADOPTING = "adopting"
 TEMPORARY = "tmp"
-DIRECTORIES = (JOURNAL, INDEX, "trash", TEMPORARY, QUARANTINE, STATE)
+TRASH = "trash"
+COMPACT_LOCK = "compact.lock"
+DIRECTORIES = (JOURNAL, INDEX, TRASH, TEMPORARY, QUARANTINE, STATE)
 
-_SEGMENT = re.compile(r"(\d{8}T\d{4}Z)-(\d{8}T\d{4}Z)(?:\.([1-9]\d{0,8}))?\.jsonl", re.ASCII)
+_SEGMENT = re.compile(
+    r"(\d{8}T\d{4}Z)-(\d{8}T\d{4}Z)(?:\.([1-9]\d{0,11}))?\.jsonl(\.zst)?", re.ASCII
+)
 _PARTITION = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _JOURNAL = re.compile(r"(\d{10})\.journal", re.ASCII)
 _TEXT_INDEX = re.compile(r"(\d{4}-\d\d-\d\d)\.([0-9a-f]{12})\.text", re.ASCII)
+_TRASH = re.compile(r"([1-9]\d*)-(\d{4}-\d\d-\d\d)", re.ASCII)
+_COMPACTED = re.compile(r"compacted-\d+", re.ASCII)
 _DAY_INDEX = re.compile(r"(\d{4}-\d\d-\d\d)\.([1-9]\d*)\.index", re.ASCII)
 
 
 class SegmentName(NamedTuple):
-    """What a segment's name says: its span, and which file of the span it is (from 1)."""
+    """What a segment's name says: its span, which file of the span it is (from 1), and its kind."""
 
     span: Span
     number: int
+    is_archive: bool = False
 
     @property
     def file(self) -> str:
@@ -95,7 +103,7 @@ def parse_segment(path: str) -> SegmentName | None:
     start, end = _unstamp(match[1]), _unstamp(match[2])
     if start is None or end is None or not Span(start, end).is_aligned:
         return None
-    name = SegmentName(Span(start, end), int(match[3] or 1))
+    name = SegmentName(Span(start, end), int(match[3] or 1), match[4] is not None)
     return name if name.path == path else None
 
 
@@ -137,6 +145,27 @@ def parse_text_index(name: str) -> int | None:
     return span.start if span else None
 
 
+def trashed(partition: str, sequence: int) -> str:
+    """The name in the trash of a partition that went with the commit ``sequence``."""
+    return f"{sequence}-{partition}"
+
+
+def parse_trashed(name: str) -> str | None:
+    """The partition of a name that `trashed` makes, or None where the name is not one."""
+    match = _TRASH.fullmatch(name)
+    return match[2] if match and parse_partition(match[2]) else None
+
+
+def compacted(number: int) -> str:
+    """The name of a temporary file that compaction writes."""
+    return f"compacted-{number}"
+
+
+def is_compacted(name: str) -> bool:
+    """Whether ``name`` is one that `compacted` makes."""
+    return _COMPACTED.fullmatch(name) is not None
+
+
 def quarantined(path: str, offset: int, sequence: int) -> str:
     """The name under which bytes cut from ``path`` at ``offset`` are kept."""
     return f"{sequence}-{path.replace('/', '-')}@{offset}"
@@ -159,6 +188,8 @@ class Layout:
         self.quarantine = self.control / QUARANTINE
         self.adopting = self.quarantine / ADOPTING
         self.temporary = self.control / TEMPORARY
+        self.trash = self.control / TRASH
+        self.compact_lock = self.control / COMPACT_LOCK
         # The absolute path of a segment named relative to the log.
         self.segment = lru_cache(maxsize=1024)(root.joinpath)
 
@@ -170,8 +201,9 @@ class Layout:
 # Of the few segments in use the names are asked for again and again.
 @lru_cache(maxsize=1024)
 def _file(name: SegmentName) -> str:
-    suffix = f".{name.number}" if name.number > 1 else ""
-    return f"{_stamp(name.span.start)}-{_stamp(name.span.end)}{suffix}.jsonl"
+    number = f".{name.number}" if name.number > 1 else ""
+    kind = "jsonl.zst" if name.is_archive else "jsonl"
+    return f"{_stamp(name.span.start)}-{_stamp(name.span.end)}{number}.{kind}"
 
 
 @lru_cache(maxsize=1024)

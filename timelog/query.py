@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from datetime import datetime
 from functools import partial
-from itertools import chain
+from itertools import chain, takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
 from timelog import arrow
@@ -23,11 +24,13 @@ from timelog.errors import DamagedError
 from timelog.event import Event
 from timelog.explain import Explanation
 from timelog.filter import Filter
+from timelog.horizons import Horizons, Keeping
 from timelog.index import Index, damaged_day
 from timelog.journal import Block
 from timelog.memfile import Slice
 from timelog.merge import Loader, Part, in_order, merge
 from timelog.names import Layout
+from timelog.reader import Replaced
 from timelog.scan import EXCLUSIONS, Found, Scanner
 from timelog.storage import Storage
 from timelog.textindex import TextIndex
@@ -40,16 +43,65 @@ if TYPE_CHECKING:
 
 
 class View(NamedTuple):
-    """What a search sees. Immutable; memory events follow the committed ones in position."""
+    """What a search sees. Immutable; memory events follow the committed ones in position.
+
+    ``horizons``: what has expired.
+    """
 
     position: int
     memory: tuple[Slice, ...]
+    horizons: Horizons
 
     @property
     def memory_base(self) -> int:
         """What added to an arrival number gives a position behind all committed ones."""
         arrivals = [file.starts[0][0] for file in self.memory if file.starts]
         return self.position - min(arrivals, default=0)
+
+
+class _Day(NamedTuple):
+    """A day, and what memory has of it."""
+
+    start: int
+    memory: list[Slice]
+
+
+class _Passed:
+    """Which events of a day were passed on, when it has to be begun again.
+
+    Noted are the time of the last one, and the ids that were passed on with that very time.
+    """
+
+    def __init__(self, *, descending: bool) -> None:
+        self._descending = descending
+        self._time: datetime | None = None
+        self._ids: list[str] = []
+        self._skipped: Counter[str] | None = None
+
+    def note(self, events: list[Event]) -> None:
+        """Note events that come behind all before."""
+        time = events[-1].timestamp
+        same = list(takewhile(lambda event: event.timestamp == time, reversed(events)))
+        if time != self._time:
+            self._ids.clear()
+        self._ids += [event.id for event in same]
+        self._time = time
+
+    def begin_again(self) -> None:
+        """The events come once more from the first on."""
+        self._skipped = Counter(self._ids)
+
+    def left(self, events: list[Event]) -> list[Event]:
+        """Those that were not passed on."""
+        if self._skipped is None or self._time is None:
+            return events
+        return [event for event in events if self._is_new(event, self._time, self._skipped)]
+
+    def _is_new(self, event: Event, time: datetime, skipped: Counter[str]) -> bool:
+        if event.timestamp == time:
+            skipped[event.id] -= 1
+            return skipped[event.id] < 0
+        return event.timestamp < time if self._descending else event.timestamp > time
 
 
 class Results:
@@ -164,6 +216,7 @@ class Results:
             self._index,
             self._filter,
             self._view.position,
+            Keeping(self._view.horizons),
             self.damage,
             salvage=self._salvage,
             deadline=self._start_deadline() if self._start_deadline else None,
@@ -183,44 +236,83 @@ class Results:
     def _batches(self, scanner: Scanner) -> Iterator[list[Event]]:
         loader = Loader(partial(self._load, scanner), scanner.lines)
         with closing(scanner):
-            for parts in self._days(scanner):
-                scanner.expect(_blocks_of(parts))
-                yield from merge(parts, loader, descending=self._descending)
+            for day in self._days(scanner):
+                yield from self._again(partial(self._day_in_order, scanner, loader, day))
 
-    def _found(self, scanner: Scanner) -> Iterator[Found]:
-        """What each part holds, in no special order of events."""
+    def _day_in_order(
+        self, scanner: Scanner, loader: Loader[Block | Slice, Event], day: _Day
+    ) -> Iterator[list[Event]]:
+        parts = self._parts(scanner, day)
+        scanner.expect(_blocks_of(parts))
+        return merge(parts, loader, descending=self._descending)
+
+    def _again(self, run: Callable[[], Iterator[list[Event]]]) -> Iterator[list[Event]]:
+        """Yield what ``run`` does; where segments were replaced meanwhile, go on with the new ones.
+
+        These hold the same events in the same order, so those that were passed on are left out.
+        """
+        passed = _Passed(descending=self._descending)
+        while True:
+            try:
+                for events in run():
+                    if left := passed.left(events):
+                        passed.note(left)
+                        yield left
+                return
+            except Replaced:
+                passed.begin_again()
+
+    def _found(self, scanner: Scanner) -> Iterator[Found[Event]]:
+        """What each part holds, in no special order of events; some perhaps twice."""
         with closing(scanner):
-            for parts in self._days(scanner):
-                scanner.expect(_blocks_of(parts))
-                for part in parts:
-                    yield self._load(scanner, part.source)
+            for day in self._days(scanner):
+                while True:
+                    parts = self._parts(scanner, day)
+                    scanner.expect(_blocks_of(parts))
+                    try:
+                        for part in parts:
+                            yield self._load(scanner, part.source)
+                        break
+                    except Replaced:
+                        continue
 
     def _count(self, scanner: Scanner) -> int:
         if self._limit is not None:
             return sum(map(len, self._lists(scanner)))
         total = 0
         with closing(scanner):
-            for parts in self._days(scanner):
-                blocks = []
-                for block in _blocks_of(parts):
-                    if scanner.is_counted(block):
-                        total += block.count
-                    else:
-                        blocks.append(block)
-                scanner.expect(blocks)
-                total += sum(map(scanner.count, blocks))
-                for part in parts:
-                    if isinstance(part.source, Slice):
-                        total += len(self._load(scanner, part.source).events)
+            for day in self._days(scanner):
+                while True:
+                    try:
+                        total += self._count_day(scanner, day)
+                        break
+                    except Replaced:
+                        continue
         return total
 
-    def _load(self, scanner: Scanner, source: Block | Slice) -> Found:
+    def _count_day(self, scanner: Scanner, day: _Day) -> int:
+        total = 0
+        parts = self._parts(scanner, day)
+        blocks = []
+        for block in _blocks_of(parts):
+            if scanner.is_counted(block):
+                total += block.count
+            else:
+                blocks.append(block)
+        scanner.expect(blocks)
+        total += sum(map(scanner.count, blocks))
+        for part in parts:
+            if isinstance(part.source, Slice):
+                total += len(self._load(scanner, part.source).events)
+        return total
+
+    def _load(self, scanner: Scanner, source: Block | Slice) -> Found[Event]:
         if isinstance(source, Block):
             return scanner.block(source)
         return scanner.memory(source, self._view.memory_base)
 
-    def _days(self, scanner: Scanner) -> Iterator[list[Part[Block | Slice]]]:
-        """The parts of each day that may hold matching events, day by day in order."""
+    def _days(self, scanner: Scanner) -> Iterator[_Day]:
+        """The days that may have matching events, in order."""
         asked = self._filter
         memory: dict[int, list[Slice]] = defaultdict(list)
         for file in self._view.memory:
@@ -232,18 +324,21 @@ class Results:
         days = {*self._index.between(asked.start, asked.end), *memory}
         for day in sorted(days, reverse=self._descending):
             scanner.explanation.days += 1
-            parts: list[Part[Block | Slice]] = [
-                Part(block.first, block.last, block) for block in self._blocks(scanner, day)
-            ]
-            parts += (
-                Part(file.span.start, file.span.end - 1, file) for file in memory.get(day, ())
-            )
-            yield in_order(parts, descending=self._descending)
+            yield _Day(day, memory.get(day, []))
+
+    def _parts(self, scanner: Scanner, day: _Day) -> list[Part[Block | Slice]]:
+        """The parts of a day that may hold matching events, in order."""
+        parts: list[Part[Block | Slice]] = [
+            Part(block.first, block.last, block) for block in self._blocks(scanner, day.start)
+        ]
+        parts += (Part(file.span.start, file.span.end - 1, file) for file in day.memory)
+        return in_order(parts, descending=self._descending)
 
     def _blocks(self, scanner: Scanner, day: int) -> Iterator[Block]:
         asked = self._filter
         try:
             segments = self._index.blocks(day, asked.start, asked.end, self._view.position)
+            scanner.deleted = self._index.deleted(day)
         except DamagedError as error:
             scanner.note(damaged_day(day, error))
             return

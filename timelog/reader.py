@@ -11,12 +11,15 @@ from __future__ import annotations
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import compress
 from typing import NamedTuple
 
+from timelog.blocktext import Read, read_text
 from timelog.checksum import crc32
 from timelog.errors import TRANSIENT, storage_error
 from timelog.finder import Finder, Lines
+from timelog.index import Index
 from timelog.journal import Block
 from timelog.names import Layout
 from timelog.required import Text, fold
@@ -31,6 +34,10 @@ _STRETCH = 1024 * 1024
 _MOST_INTACT = 200_000
 # Where nearly all lines are candidates, so many stretches are not looked at.
 _PAUSE = 16
+
+
+class Replaced(Exception):
+    """The file of a block is gone since something took its place, or since its day expired."""
 
 
 class Stretch(NamedTuple):
@@ -95,16 +102,16 @@ class Reading(NamedTuple):
 class BlockReader:
     """Reads for one search: `fetch` may be called by many threads at once, the others by one.
 
-    ``intact``: the blocks that were found intact, for all searches of the process. Without a
-    ``finder`` every line is a candidate.
+    Without a ``finder`` every line is a candidate.
     """
 
     def __init__(
-        self, layout: Layout, storage: Storage, intact: set[int], finder: Finder | None
+        self, layout: Layout, storage: Storage, index: Index, finder: Finder | None
     ) -> None:
         self._layout = layout
         self._storage = storage
-        self._intact = intact
+        self._index = index
+        self._intact = index.intact
         self._finder = finder
         self._pause = 0
         # Whether most blocks have candidates, so that all are better checked ahead.
@@ -117,7 +124,8 @@ class BlockReader:
     def fetch(self, stretch: Stretch) -> Fetched:
         """Read a stretch, and check what will be needed: work in C, without the interpreter.
 
-        Raises `StorageError` where it may be read later: no descriptor is to be had.
+        Raises `Replaced` where the file is gone, and rightly so, and `StorageError` where it may be
+        read later: no descriptor is to be had.
         """
         blocks = stretch.blocks
         began = time.perf_counter()
@@ -127,11 +135,13 @@ class BlockReader:
                     held = zip(blocks, stretch.held, strict=True)
                     texts = [self._lines(fd, *each) for each in held]
                     return Fetched(stretch, b"", [], "", time.perf_counter() - began, texts)
-                data = self._storage.read_at(fd, blocks[0].offset, stretch.length)
+                data = read_text(partial(self._storage.read_at, fd), blocks)
         except OSError as error:
             if error.errno in TRANSIENT:
                 # It says nothing of the blocks, and their events must not be missing in silence.
                 raise storage_error("reading events", error) from error
+            if isinstance(error, FileNotFoundError) and self._index.is_gone(blocks[0]):
+                raise Replaced from error
             problem = f"cannot be read: {error.strerror or error}"
             return Fetched(stretch, b"", [], problem, time.perf_counter() - began)
         view = memoryview(data)
@@ -146,10 +156,13 @@ class BlockReader:
 
     def _lines(self, fd: int, block: Block, held: Held) -> bytes | None:
         """The lines that are held of a block, None where their crc does not hold."""
+        read: Read = partial(self._storage.read_at, fd)
+        start = block.offset
+        if block.frame is not None:
+            whole = read_text(read, (block,))
+            read, start = (lambda at, length: whole[at : at + length]), 0
         places = zip(held.starts, held.lengths, strict=True)
-        text = b"".join(
-            [self._storage.read_at(fd, block.offset + start, length) for start, length in places]
-        )
+        text = b"".join([read(start + at, length) for at, length in places])
         return text if crc32(text) == held.crc else None
 
     def examine(self, fetched: Fetched) -> Reading:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import zlib
 from collections import deque
 from collections.abc import Iterator
+from itertools import chain
 
 import msgspec
 
@@ -22,6 +23,7 @@ from timelog.index import Index
 from timelog.journal import Block
 from timelog.lines import Good, read_lines
 from timelog.names import Layout
+from timelog.positions import stretches
 from timelog.quarantine import Quarantine
 from timelog.repaired import Findings
 from timelog.rotate import write_checkpoint
@@ -79,8 +81,7 @@ class _Free:
             else:
                 blocks = (block for segment in index.files(day) for block in segment.blocks)
             for block in blocks:
-                runs = zip(block.runs[::2], block.runs[1::2], strict=True)
-                used += ((first, first + count) for first, count in runs)
+                used += stretches(block.runs, block.count)
         self._ranges: deque[tuple[int, int]] = deque()
         at = 0
         for first, end in sorted(used):
@@ -153,7 +154,10 @@ class _Reindexer:
             self._segment(files, each, ends[each.path], count, known.get(each.path))
         self._keep_file(day.summary.file)
         total = sum(segment.count for segment in files)
-        day.replaced(files)
+        held = chain.from_iterable(
+            stretches(block.runs, block.count) for segment in files for block in segment.blocks
+        )
+        day.replaced(files, self._index.ledger.share_out(held))
         self._free.give_up(max(min(stored - total, len(self._free)), 0))
         more = sum(counts.values()) - total
         self._findings.notes.append(

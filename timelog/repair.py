@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from timelog import names
+from timelog.blocktext import read_text
 from timelog.checkpoint import Root
 from timelog.damage import Damage
 from timelog.errors import DamagedError
@@ -25,6 +27,7 @@ from timelog.names import Layout
 from timelog.quarantine import Quarantine
 from timelog.rotate import begin_journal, sweep_temporary, write_checkpoint
 from timelog.storage import UNKNOWN_BOOT, Storage
+from timelog.sweep import move_to_trash, unlink_replaced
 from timelog.timestamp import MINUTE
 
 _CHUNK = 1 << 20
@@ -103,9 +106,13 @@ class Repairer:
         lengths = {path: self._committed(path) for path in names_in_mark}
         for commit in written:
             for block in commit.blocks:
-                lengths[block.path] = max(lengths.get(block.path, 0), block.end)
+                lengths[block.path] = max(lengths.get(block.path, 0), block.file_end)
         for path, length in lengths.items():
-            self._cut(path, length)
+            if path in mark.whole and not length:
+                # What it would have replaced is all there.
+                self._storage.unlink(self._layout.segment(path))
+            else:
+                self._cut(path, length)
         begin_journal(
             self._layout,
             self._storage,
@@ -149,6 +156,9 @@ class Repairer:
             self._forget(history, kept)
         self._index.reload()
         self._index.refresh(until=None)
+        # What was replaced is committed nowhere, and yet it is no unfinished write.
+        move_to_trash(self._layout, self._storage, self._index)
+        unlink_replaced(self._layout, self._storage, self._index)
         suspect = {block.path for commit in history.commits for block in commit.blocks}
         suspect |= self._recent(history.since)
         cut = tuple(path for path in sorted(suspect) if self._cut_tail(path))
@@ -208,6 +218,10 @@ class Repairer:
         crc, left, at = block.seed, block.length, block.offset
         try:
             with self._storage.reading(self._layout.segment(block.path)) as fd:
+                if block.frame is not None:
+                    return not block.problem(
+                        read_text(partial(self._storage.read_at, fd), (block,))
+                    )
                 while left and (data := self._storage.read_at(fd, at, min(left, _CHUNK))):
                     crc = zlib.crc32(data, crc)
                     at, left = at + len(data), left - len(data)
@@ -217,7 +231,7 @@ class Repairer:
 
     def _committed(self, path: str) -> int:
         segment = self._index.segment(path)
-        return segment.length if segment else 0
+        return segment.size if segment else 0
 
     def _cut(self, path: str, length: int) -> bool:
         """Move what stands behind ``length`` in a file to quarantine; True where there was any."""

@@ -288,8 +288,8 @@ class _Restorer:
                 for block in some
             ]
             events = sum(block.count for block in blocks)
-            first = min(block.runs[0] for block in blocks)
-            last = max(sum(block.runs[-2:]) for block in blocks) - 1
+            first = min(block.lowest for block in blocks)
+            last = max(block.position_end for block in blocks) - 1
             yield Damage(
                 partition,
                 0,

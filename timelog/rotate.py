@@ -40,8 +40,13 @@ def write_checkpoint(layout: Layout, storage: Storage, index: Index) -> None:
             day.start: day.summary for day in index.days.values() if day.summary is not None
         }
         for day in changed:
-            if len(index.files(day)):
+            files = index.files(day)
+            if len(files) or files.tombstones:
                 summaries[day.start] = save_day(layout, storage, index, day)
+            elif day.floor:
+                # Nothing is left of it.
+                summaries.pop(day.start, None)
+                index.removal.emptied(day.start, day.floor)
         place = begin_journal(layout, storage, index)
         root = checkpoint.Root(
             index.log,
@@ -58,6 +63,7 @@ def write_checkpoint(layout: Layout, storage: Storage, index: Index) -> None:
             tuple(damage for damage in index.damage if names.is_in_journal(damage.file)),
             index.lost,
             tuple(index.ledger),
+            index.removal,
         )
         temporary = layout.temporary / names.ROOT
         storage.replace(layout.index_root, checkpoint.pack_root(root), temporary)
@@ -65,6 +71,8 @@ def write_checkpoint(layout: Layout, storage: Storage, index: Index) -> None:
             if day.start in summaries:
                 day.summary = summaries[day.start]
                 day.changed = False
+            elif day.floor:
+                del index.days[day.start]
         index.checkpointed(place)
         _sweep(layout, storage, root)
 
@@ -84,6 +92,11 @@ def save_day(layout: Layout, storage: Storage, index: Index, day: Day) -> checkp
         day.bytes,
         day.first,
         day.last,
+        day.floor,
+        day.is_due,
+        day.stored,
+        sum(not segment.name.is_archive for segment in files),
+        tuple(sorted(day.entered.items())),
     )
 
 
@@ -181,9 +194,8 @@ def _sweep(layout: Layout, storage: Storage, root: checkpoint.Root) -> None:
 def sweep_temporary(layout: Layout, storage: Storage) -> None:
     """Remove what killed processes left unfinished; the store lock keeps others from beginning.
 
-    Who builds the text index, or scrubs, holds another lock; there is never more than one file of
-    each, and it stays.
+    Who builds the text index, scrubs or compacts holds another lock; what is theirs stays.
     """
     for name in storage.names(layout.temporary):
-        if name not in (names.TEXT_TEMPORARY, names.SCRUB):
+        if name not in (names.TEXT_TEMPORARY, names.SCRUB) and not names.is_compacted(name):
             storage.unlink(layout.temporary / name)

@@ -7,10 +7,13 @@ their raw text; then the exact tests of what was decoded. Raw text only ever exc
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import compress, islice
+from typing import Generic, TypeVar
 
+from timelog import positions
 from timelog.ahead import Ahead
 from timelog.codec import DecodeError, decode_contents, decode_line, decode_lines, to_event
 from timelog.damage import Damage
@@ -19,6 +22,7 @@ from timelog.event import Event
 from timelog.explain import Explanation
 from timelog.filter import Filter
 from timelog.finder import make_finder
+from timelog.horizons import Keeping
 from timelog.index import Index
 from timelog.journal import Block
 from timelog.memfile import Slice
@@ -41,8 +45,11 @@ _INLINE = 4 * 1024 * 1024
 _WORTH = 1024 * 1024
 
 
-class Found:
-    """Matching events of a block or memory file, in order of position.
+_Event = TypeVar("_Event")
+
+
+class Found(Generic[_Event]):
+    """Matching events of a block or memory file, in the order of its lines.
 
     Their numbers (which line of the block each is) and positions are worked out when somebody
     asks: only parts that overlap need them.
@@ -50,7 +57,7 @@ class Found:
 
     def __init__(
         self,
-        events: list[Event],
+        events: list[_Event],
         numbers: Callable[[], Sequence[int]],
         place: Callable[[Sequence[int]], Sequence[int]],
     ) -> None:
@@ -62,7 +69,7 @@ class Found:
         """The position of each event."""
         return self._place(self.numbers())
 
-    def chosen(self, passed: list[bool]) -> Found:
+    def chosen(self, passed: list[bool]) -> Found[_Event]:
         """Those for which ``passed`` says so."""
         if all(passed):
             return self
@@ -74,15 +81,16 @@ class Found:
         )
 
 
-_NOTHING = Found([], tuple, tuple)
+_NOTHING: Found[Event] = Found([], tuple, tuple)
 _OTHER_NUMBER = "the index says another number of events than there are"
 
 
 class Scanner:
     """Reads blocks for one run of one search. Not thread-safe; `close` it.
 
-    ``position`` is the view's bound: events from it on are left out. What is damaged is added to
-    ``damage``. With a ``deadline`` each step may raise `SearchTimeout`.
+    ``position`` is the view's bound: events from it on are left out, as is what has expired, by
+    ``keeping``. What is damaged is added to ``damage``. With a ``deadline`` each step may raise
+    `SearchTimeout`.
     """
 
     def __init__(
@@ -92,6 +100,7 @@ class Scanner:
         index: Index,
         filter: Filter,
         position: int,
+        keeping: Keeping,
         damage: list[Damage],
         *,
         salvage: bool,
@@ -107,6 +116,7 @@ class Scanner:
         self._index = index
         self._filter = filter
         self._position = position
+        self._keeping = keeping
         self._salvage = salvage
         self.need = filter.need()
         # What still reads of damaged lines is found by reading all of them.
@@ -114,12 +124,14 @@ class Scanner:
         required = clauses(self.need) if TEXTS in self._exclusions else []
         expression = filter.expression() if HYPERSCAN in self._exclusions else None
         finder = make_finder(expression, filter.beside(), required)
-        self._reader = BlockReader(layout, storage, index.intact, finder)
-        self._all = BlockReader(layout, storage, index.intact, None)
+        self._reader = BlockReader(layout, storage, index, finder)
+        self._all = BlockReader(layout, storage, index, None)
         self._ahead = Ahead(self._reader.fetch, _length, _INLINE)
         self._coming: Iterator[Raw] = iter(())
         # What the text index says of the blocks that come next.
         self.ruling: Ruling | None = None
+        # The positions of the deleted events of the day that comes next, in order.
+        self.deleted: Sequence[int] = ()
         self._places: dict[tuple[str, int], int] = {}
         self._place = 0
         self._began = time.perf_counter()
@@ -167,6 +179,8 @@ class Scanner:
             and asked.sources.isdisjoint(block.sources)
         ):
             self.explanation.source.add(block)
+        elif self._keeping.hides_all(block):
+            self.explanation.expired.add(block)
         else:
             return True
         return False
@@ -185,7 +199,7 @@ class Scanner:
         self._place = 0
         self._coming = self._raws(stretches(coming, self._held))
 
-    def block(self, block: Block) -> Found:
+    def block(self, block: Block) -> Found[Event]:
         """The matching events of a block; a damaged one is withheld and named in ``damage``."""
         raw = self._take(block)
         return self._passed(self._decoded(raw), block)
@@ -212,19 +226,23 @@ class Scanner:
         self.explanation.matched.milliseconds += (time.perf_counter() - decoded) * 1000
         return count
 
-    def _passed(self, found: Found, block: Block) -> Found:
+    def _passed(self, found: Found[Event], block: Block) -> Found[Event]:
         """Those of the decoded events that pass all tests."""
         if not found.events:
             return found
         began = time.perf_counter()
         for test in self._filter.tests(check_time=not self._filter.covers(block)):
             found = found.chosen(test(found.events))
-        if block.runs[-2] + block.runs[-1] > self._position:
+        if block.position_end > self._position:
             found = found.chosen([position < self._position for position in found.positions()])
+        if deleted := self._deleted_in(block):
+            found = found.chosen([position not in deleted for position in found.positions()])
+        if self._keeping.may_hide(block):
+            found = found.chosen(self._keeping.keeps(found.events))
         self.explanation.matched.milliseconds += (time.perf_counter() - began) * 1000
         return found
 
-    def memory(self, file: Slice, base: int) -> Found:
+    def memory(self, file: Slice, base: int) -> Found[Event]:
         """The matching events of a memory file; positions are arrival numbers plus ``base``."""
         asked = self._filter
         low = to_text(asked.start) if asked.start is not None else ""
@@ -245,10 +263,14 @@ class Scanner:
             passed = asked.pattern.select([line.content for line in lines])
             lines, numbers = list(compress(lines, passed)), list(compress(numbers, passed))
         found = Found(
-            list(map(to_event, lines)), lambda: numbers, lambda chosen: list(_spread(runs, chosen))
+            list(map(to_event, lines)),
+            lambda: numbers,
+            lambda chosen: positions.at(runs, file.length, chosen),
         )
         if asked.where is not None:
             found = found.chosen([bool(asked.where(event)) for event in found.events])
+        if file.span.start < self._keeping.high:
+            found = found.chosen(self._keeping.keeps(found.events))
         return found
 
     def lines(self, source: Block | Slice, numbers: list[int]) -> list[Event]:
@@ -278,7 +300,21 @@ class Scanner:
 
     def _is_whole(self, block: Block) -> bool:
         """Whether all events of a block are within the view and the range of time."""
-        return block.runs[-2] + block.runs[-1] <= self._position and self._filter.covers(block)
+        return (
+            block.position_end <= self._position
+            and self._filter.covers(block)
+            and not self._deleted_in(block)
+            and not self._keeping.may_hide(block)
+        )
+
+    def _deleted_in(self, block: Block) -> frozenset[int]:
+        """The positions of deleted events that may be in a block."""
+        if not self.deleted:
+            return frozenset()
+        low, end = positions.ends(block.runs)
+        return frozenset(
+            self.deleted[bisect_left(self.deleted, low) : bisect_left(self.deleted, end)]
+        )
 
     def _held(self, block: Block) -> Held | None:
         """The lines of a block that may match, where the text index says which; else None."""
@@ -303,7 +339,7 @@ class Scanner:
             self._count_read(reading)
             yield from reading.raws
 
-    def _decoded(self, raw: Raw) -> Found:
+    def _decoded(self, raw: Raw) -> Found[Event]:
         """Decode the lines that may match."""
         if raw.problem:
             return self._withheld(raw)
@@ -316,12 +352,12 @@ class Scanner:
             # Its crc held: it was written like this.
             return self._withheld(raw._replace(problem=_not_an_event(error)))
         block, is_all = raw.block, raw.starts is None and raw.numbers is None
-        if sum(block.runs[1::2]) != block.count or (is_all and len(events) != block.count):
+        if not positions.fits(block.runs, block.count) or (is_all and len(events) != block.count):
             return self._withheld(raw._replace(problem=_OTHER_NUMBER))
         self._count_decoded(raw, len(events), time.perf_counter() - began)
         return Found(events, partial(_numbers, raw), partial(_positions, raw.block))
 
-    def _withheld(self, raw: Raw) -> Found:
+    def _withheld(self, raw: Raw) -> Found[Event]:
         """What can be had of a damaged block."""
         self._note(raw)
         if not self._salvage:
@@ -389,22 +425,10 @@ def _line_numbers(data: bytes, at: int, starts: list[int]) -> list[int]:
 
 def _positions(block: Block, numbers: Sequence[int]) -> Sequence[int]:
     """The positions of the lines with these numbers."""
-    first = block.runs[0]
-    if len(block.runs) == 2:
-        return [first + number for number in numbers]
-    return list(_spread(block.runs, numbers))
+    return positions.at(block.runs, block.count, numbers)
 
 
-def _spread(runs: tuple[int, ...], numbers: Sequence[int]) -> Iterator[int]:
-    at = passed = 0
-    for number in numbers:
-        while number >= passed + runs[at + 1]:
-            passed += runs[at + 1]
-            at += 2
-        yield runs[at] + number - passed
-
-
-def _salvage(block: Block, data: bytes) -> Found:
+def _salvage(block: Block, data: bytes) -> Found[Event]:
     """Decode what parses, line by line; where lines were split, the last positions repeat."""
     events, numbers = [], []
     for number, line in enumerate(data.split(b"\n")):
@@ -413,7 +437,7 @@ def _salvage(block: Block, data: bytes) -> Found:
         except (DecodeError, UnicodeDecodeError):
             continue
         numbers.append(number)
-    last = sum(block.runs[1::2]) - 1
+    last = block.count - 1
     return Found(
         events,
         lambda: numbers,

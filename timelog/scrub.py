@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import msgspec
 
 from timelog import names
+from timelog.blocktext import read_text
 from timelog.damage import Damage
 from timelog.errors import TRANSIENT, DamagedError
 from timelog.index import MOST_DAMAGE, Index, damaged_day, lies_in
@@ -149,12 +151,14 @@ class Scrubber:
             del found[damage]
         try:
             path = self._layout.segment(block.path)
-            data = self._storage.read_device(path, block.offset, block.length)
+            data = read_text(partial(self._storage.read_device, path), (block,))
         except OSError as error:
             if error.errno in TRANSIENT:
                 # It says nothing of the block, and what was not checked must not pass for it.
                 self._pass = None
                 raise
+            if isinstance(error, FileNotFoundError) and self._index.is_gone(block):
+                return
             reason = f"cannot be read: {error.strerror or error}"
         else:
             reason = block.problem(data)

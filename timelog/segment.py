@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import msgspec
 from sortedcontainers import SortedDict
 
-from timelog.journal import Block
+from timelog.journal import Block, Tombstone
 from timelog.names import SegmentName
 from timelog.timestamp import DAY, HOUR, MINUTE
 
@@ -40,6 +40,11 @@ class Segment:
         return self.blocks[-1].end if self.blocks else 0
 
     @property
+    def size(self) -> int:
+        """How many bytes of the file are committed, which of an archive are not its text."""
+        return self.blocks[-1].file_end if self.blocks else 0
+
+    @property
     def crc(self) -> int:
         """The crc32 of the committed bytes, which the next block's continues."""
         return self.blocks[-1].crc if self.blocks else 0
@@ -61,7 +66,7 @@ class Segment:
     def add(self, block: Block) -> None:
         """Add a block behind the others, joined with its neighbour where both are small."""
         last = self.blocks[-1] if self.blocks else None
-        if last is not None and last.end == block.offset and last.length + block.length <= COALESCE:
+        if last is not None and _are_joined(last, block):
             self.blocks[-1] = _join(last, block)
         else:
             # Equal values are kept once: a busy log has the same few tags in block after block.
@@ -79,9 +84,11 @@ class FileIndex:
 
     Each span length has its own sorted list, since spans of one length do not overlap: a range of
     time is then one stretch of each. Finding costs O(log n + found); adding O(log n).
+    ``tombstones`` are those of the day's deleted events, by position.
     """
 
     def __init__(self) -> None:
+        self.tombstones: dict[int, Tombstone] = {}
         self._by_length: dict[int, SortedDict] = {
             length: SortedDict() for length in (DAY, HOUR, MINUTE)
         }
@@ -101,6 +108,10 @@ class FileIndex:
         """Add a segment; adding one twice leaves it there once."""
         name = segment.name
         self._files(name)[(name.span.start, name.number)] = segment
+
+    def remove(self, name: SegmentName) -> None:
+        """Remove the segment of that name, if it is there."""
+        self._files(name).pop((name.span.start, name.number), None)
 
     def newest(self, name: SegmentName) -> Segment | None:
         """The file with the highest number of the same span, or None."""
@@ -128,12 +139,23 @@ def names_of(values: set[str]) -> tuple[str, ...] | None:
     return tuple(sorted(values)) if len(values) <= MOST_NAMES else None
 
 
+def _are_joined(one: Block, two: Block) -> bool:
+    return (
+        one.end == two.offset
+        and one.length + two.length <= COALESCE
+        and one.frame is two.frame is None
+        and not (isinstance(one.runs, bytes) or isinstance(two.runs, bytes))
+    )
+
+
 def _join(one: Block, two: Block) -> Block:
-    runs = one.runs
-    if runs and runs[-2] + runs[-1] == two.runs[0]:
-        joined = (*runs[:-1], runs[-1] + two.runs[1], *two.runs[2:])
+    runs, more = one.runs, two.runs
+    # Packed positions are of blocks that are not joined.
+    assert isinstance(runs, tuple) and isinstance(more, tuple)
+    if runs[-2] + runs[-1] == more[0]:
+        joined = (*runs[:-1], runs[-1] + more[1], *more[2:])
     else:
-        joined = runs + two.runs
+        joined = runs + more
     return Block(
         one.path,
         one.offset,

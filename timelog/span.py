@@ -23,6 +23,11 @@ class Span(NamedTuple):
         return cls._aligned(us, MINUTE)
 
     @classmethod
+    def hour(cls, us: int) -> Span:
+        """The hour that holds ``us``."""
+        return cls._aligned(us, HOUR)
+
+    @classmethod
     def day(cls, us: int) -> Span:
         """The UTC day that holds ``us``: its partition."""
         return cls._aligned(us, DAY)

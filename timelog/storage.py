@@ -285,6 +285,19 @@ class Storage:
         except FileNotFoundError:
             pass
 
+    def remove_directory(self, path: Path) -> bool:
+        """Remove an empty directory; return False where it is gone already, or has something."""
+        try:
+            with _directory_of(path) as (directory, name):
+                os.rmdir(name, dir_fd=directory)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            return False
+        return True
+
     # -- made of the above ----------------------------------------------------------------
 
     def sync_all(self, fds: Sequence[int], directories: Iterable[Path] = ()) -> None:

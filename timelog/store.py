@@ -169,7 +169,7 @@ class Store:
         """What a search that begins now sees: committed events and memory, each event once."""
         self.refresh()
         with self.index.lock:
-            return View(self.index.position, self.buffer.view())
+            return View(self.index.position, self.buffer.view(), self.index.removal.horizons)
 
     def close(self) -> None:
         """Flush, stop the timer, refuse what comes after. May be repeated.
@@ -203,7 +203,7 @@ class Store:
             try:
                 self.flusher.close()
             except BaseException:
-                self.buffer.refuse(self.flusher.degraded)
+                self.buffer.refuse(self.flusher.committer.degraded)
                 self._indexing = self._indexing.renewed()
                 self._scrubbing = self._scrubbing.renewed()
                 self.timer = self.timer.renewed()

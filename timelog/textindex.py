@@ -30,8 +30,9 @@ import msgspec
 
 from timelog import grams
 from timelog.errors import TRANSIENT, DamagedError, storage_error
-from timelog.journal import Block, Natural
+from timelog.journal import Block
 from timelog.names import Layout, parse_text_index
+from timelog.positions import Natural
 from timelog.required import AllOf, Need, Text
 from timelog.storage import Storage
 from timelog.taglines import NO_LINES, Held, decode_table

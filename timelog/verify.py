@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable, Iterator
+from functools import partial
 from operator import attrgetter
 
 import msgspec
 
 from timelog import names
+from timelog.blocktext import read_text
 from timelog.codec import DecodeError, decode_lines
 from timelog.damage import Damage
 from timelog.errors import TRANSIENT, DamagedError
@@ -23,6 +25,7 @@ from timelog.index import Index, damaged_day
 from timelog.journal import Bad, Block, read
 from timelog.lock import is_held
 from timelog.names import Layout
+from timelog.positions import fits
 from timelog.storage import Storage
 from timelog.timestamp import from_datetime
 
@@ -172,8 +175,8 @@ class _Verifier:
                         gap = Damage(path, end, block.offset - end, "belongs to no block")
                         self._damage.append(gap)
                     end = block.end
-                    self._block(block, self._storage.read_at(fd, block.offset, block.length))
-                self._tail(path, end, self._storage.size(fd))
+                    self._block(block, read_text(partial(self._storage.read_at, fd), (block,)))
+                self._tail(path, blocks[-1].file_end if blocks else 0, self._storage.size(fd))
         except OSError as error:
             if error.errno in TRANSIENT:
                 raise
@@ -198,7 +201,7 @@ class _Verifier:
         if size > end and not self._is_being_written():
             # A flush may have ended since the check began.
             segment = self._index.segment(path)
-            end = max(end, segment.length if segment else 0)
+            end = max(end, segment.size if segment else 0)
             if size > end:
                 self._torn.append(Damage(path, end, size - end, "not committed, never served"))
 
@@ -220,6 +223,7 @@ class _Verifier:
                 elif (
                     path not in known
                     and info.st_size
+                    and not self._index.removal.is_going(path)
                     and not self._is_being_written()
                     and not self._is_committed(path)
                 ):
@@ -267,6 +271,6 @@ def _deep_problems(block: Block, data: bytes) -> Iterator[str]:
             "the sources are others",
             lambda: block.sources is None or set(map(_source, events)) == set(block.sources),
         ),
-        ("the positions are others", lambda: sum(block.runs[1::2]) == block.count),
+        ("the positions are others", lambda: fits(block.runs, block.count)),
     ]
     yield from (f"{what} than the index says" for what, holds in checks if not holds())

@@ -19,6 +19,7 @@ from timelog.checkpoint import parse_day, parse_root
 from timelog.codec import DecodeError, decode_line
 from timelog.errors import TimelogError
 from timelog.journal import Bad, Begin, Block, Commit, read
+from timelog.positions import stretches
 from timelog.storage import Storage
 from timelog.textindex import TextFile
 from timelog.timestamp import to_text
@@ -81,8 +82,9 @@ def _commit(commit: Commit, what: str) -> Iterator[str]:
 def _block(block: Block) -> str:
     tags = "any" if block.tags is None else ",".join(block.tags) or "none"
     sources = "any" if block.sources is None else ",".join(map(repr, block.sources))
+    positions = list(stretches(block.runs, block.count))
     return (
-        f"bytes {block.offset} to {block.end}, {block.count} events, positions {block.runs}, "
+        f"bytes {block.offset} to {block.end}, {block.count} events, positions {positions}, "
         f"{to_text(block.first)} to {to_text(block.last)}, crc {block.crc:08x} after "
         f"{block.seed:08x}, tags {tags}, sources {sources}"
     )

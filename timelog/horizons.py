@@ -1,0 +1,190 @@
+"""`Horizons`: what of a log has expired; `Keeping`: which events that leaves.
+
+A `Horizon` is what one policy came to: for a key of its rules, ``"tag:NAME"`` or ``"source:NAME"``,
+and for ``""``, the default, the start of a UTC day in microseconds since 1970. An event is behind
+it if its timestamp is before the *lowest* of the rules that it matches (the longest wins), or
+before the default if it matches none. What is not there is never: ``{}`` hides nothing.
+
+What was hidden never comes back, and a policy may change: so horizons are several, and an event has
+expired if it is behind any of them. One alone could not say it. Where ``debug`` is kept for 7 days
+and later ``audit`` for 3 years, an event with both tags that is 10 days old stays hidden, and one
+with only ``audit`` stays visible: no single time for ``audit`` does both. A horizon that hides
+nothing that another does not is left out, so there is one as long as the policy stays what it is,
+and a few for a while after it changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import NamedTuple, Protocol, TypeAlias
+
+from timelog.timestamp import FIRST, to_datetime
+
+Horizon: TypeAlias = dict[str, int]
+Horizons: TypeAlias = tuple[Horizon, ...]
+
+TAG = "tag:"
+SOURCE = "source:"
+# So many pairs of source and tags are remembered with the time before which they have expired.
+_MOST_KNOWN = 4096
+
+
+def joined(present: Horizons, horizon: Horizon) -> Horizons:
+    """``present`` with one more horizon, without those that are not needed any more; pure."""
+    if any(_covers(known, horizon) for known in ({}, *present)):
+        return present
+    return (*(known for known in present if not _covers(horizon, known)), dict(horizon))
+
+
+def _covers(one: Horizon, other: Horizon) -> bool:
+    """Whether all that is behind ``other`` is behind ``one``, whatever events there are."""
+    most = max(other.values(), default=FIRST)
+    # An event that matches a rule which ``other`` has not may be hidden by any of its others.
+    return all(at >= other.get(key, most) for key, at in one.items() if key) and all(
+        one.get("", FIRST) >= at for key, at in other.items() if not key or key not in one
+    )
+
+
+class Held(Protocol):
+    """What is known of the events of a block: a `timelog.journal.Block`, or `Facts`."""
+
+    @property
+    def first(self) -> int: ...
+    @property
+    def last(self) -> int: ...
+    @property
+    def tags(self) -> tuple[str, ...] | None: ...
+    @property
+    def sources(self) -> tuple[str, ...] | None: ...
+
+
+class Dated(Protocol):
+    """What of an event decides whether it has expired."""
+
+    @property
+    def timestamp(self) -> datetime: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def tags(self) -> tuple[str, ...]: ...
+
+
+class Facts(NamedTuple):
+    """The times of the first and the last event; all tags and sources that occur, None for any."""
+
+    first: int
+    last: int
+    tags: tuple[str, ...] | None = None
+    sources: tuple[str, ...] | None = None
+
+
+class Keeping:
+    """Tells which events the horizons leave. Thread-safe.
+
+    ``low``: what is older has expired, whatever it is; ``high``: what is not older has not.
+    Microseconds.
+    """
+
+    def __init__(self, horizons: Horizons) -> None:
+        self._views = [_View(horizon) for horizon in horizons]
+        self.low, self.high = self._between(None, None)
+        self._high = to_datetime(self.high)
+        # As datetime, by source and tags: a log has few different ones, again and again.
+        self._known: dict[tuple[str, tuple[str, ...]], datetime] = {}
+
+    def is_expired(self, us: int, source: str, tags: Sequence[str]) -> bool:
+        """Whether an event of that time, source and tags has expired."""
+        return us < self.high and us < self._before(source, tags)
+
+    def keeps(self, events: Sequence[Dated]) -> list[bool]:
+        """For each event, in order, whether it has not expired.
+
+        Cost: 0.04 µs for an event that is not older than ``high``, else some 0.3 µs.
+        """
+        high, before = self._high, self._before_event
+        return [event.timestamp >= high or event.timestamp >= before(event) for event in events]
+
+    def may_hide(self, block: Held) -> bool:
+        """Whether a block may hold an expired event.
+
+        False is certain. So is True, if the first event of the block could be any of those that the
+        facts allow: of any of its sources, with none or one of its tags.
+        """
+        return block.first < self.high and block.first < self._between(block.tags, block.sources)[1]
+
+    def hides_all(self, block: Held) -> bool:
+        """Whether every event of a block has expired. True is certain."""
+        return block.last < self.low or (
+            block.last < self.high and block.last < self._between(block.tags, block.sources)[0]
+        )
+
+    def passed(self, us: int) -> list[dict[str, bool]]:
+        """For each key of each horizon whether it has reached ``us``.
+
+        While it is the same for the end of a day, so is what has expired of that day.
+        """
+        return [{key: at >= us for key, at in view.horizon.items()} for view in self._views]
+
+    def _before_event(self, event: Dated) -> datetime:
+        """Before which time events like this one have expired."""
+        key = event.source, event.tags
+        known = self._known.get(key)
+        if known is None:
+            known = to_datetime(self._before(*key))
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[key] = known
+        return known
+
+    def _before(self, source: str, tags: Sequence[str]) -> int:
+        return max((view.before(source, tags) for view in self._views), default=FIRST)
+
+    def _between(
+        self, tags: Iterable[str] | None, sources: Iterable[str] | None
+    ) -> tuple[int, int]:
+        """The lowest and the highest time before which events of a block may have expired."""
+        ranges = [view.between(tags, sources) for view in self._views]
+        # Expired is what any horizon hides, so each alone may do it.
+        return max((low for low, _ in ranges), default=FIRST), max(
+            (high for _, high in ranges), default=FIRST
+        )
+
+
+class _View:
+    """A horizon, by tags and by sources."""
+
+    def __init__(self, horizon: Horizon) -> None:
+        self.horizon = horizon
+        self._default = horizon.get("", FIRST)
+        self._tags = {
+            key.removeprefix(TAG): at for key, at in horizon.items() if key.startswith(TAG)
+        }
+        self._sources = {
+            key.removeprefix(SOURCE): at for key, at in horizon.items() if key.startswith(SOURCE)
+        }
+
+    def before(self, source: str, tags: Sequence[str]) -> int:
+        """Before which time such events are behind it."""
+        found = [self._tags[tag] for tag in tags if tag in self._tags]
+        if source in self._sources:
+            found.append(self._sources[source])
+        return min(found, default=self._default)
+
+    def between(self, tags: Iterable[str] | None, sources: Iterable[str] | None) -> tuple[int, int]:
+        """The lowest and the highest that `before` may be for the events of a block."""
+        tagged = (
+            list(self._tags.values())
+            if tags is None
+            else [self._tags[tag] for tag in tags if tag in self._tags]
+        )
+        if sources is None:
+            ruled, others = list(self._sources.values()), True
+        else:
+            names = set(sources)
+            ruled = [self._sources[name] for name in names & self._sources.keys()]
+            others = len(ruled) < len(names)
+        # An event has one source, and its tags make its time only lower if that has a rule.
+        most = [*ruled, *((self._default, *tagged) if others else ())]
+        least = [*ruled, *tagged, *((self._default,) if others else ())]
+        return min(least, default=FIRST), max(most, default=FIRST)

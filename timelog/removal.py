@@ -1,0 +1,69 @@
+"""`Removal`: what went from a log, and what of that still stands on the disk.
+
+Kept in ``index/root`` and continued by commits. A commit makes events go in one step; that the
+files go too comes after it, and whoever takes the store lock finishes what a crash left.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from timelog import names
+from timelog.journal import Commit, Expiry, Replacement
+from timelog.positions import Natural
+from timelog.timestamp import DAY, FIRST
+
+
+class Removal(msgspec.Struct):
+    """Changed only under the index's lock, or where it is nobody else's.
+
+    ``horizons``: what expired, see `timelog.horizons`. ``partitions``:
+    those that went whole and are to be moved to the trash, by the sequence of the commit.
+    ``segments``: those that were replaced and are to be unlinked. ``before`` and ``sequence``: days
+    before that time may have gone, the last by that commit. ``trusted``: when the newest commit was
+    made whose clock could be trusted.
+    """
+
+    horizons: tuple[dict[str, int], ...] = ()
+    partitions: dict[str, Natural] = {}
+    segments: dict[str, None] = {}
+    before: int = FIRST
+    sequence: Natural = 0
+    trusted: int = 0
+
+    def copy(self) -> Removal:
+        """One of its own."""
+        return msgspec.structs.replace(
+            self, partitions=dict(self.partitions), segments=dict(self.segments)
+        )
+
+    def apply(self, commit: Commit) -> None:
+        """Take in what a commit removed."""
+        if commit.expiry is not None:
+            self._expire(commit.expiry, commit.sequence)
+        if commit.replacement is not None:
+            self._replace(commit.replacement)
+        if not commit.doubtful:
+            self.trusted = max(self.trusted, commit.time)
+
+    def emptied(self, day: int, sequence: int) -> None:
+        """Note that nothing is left of a day by the commit ``sequence``."""
+        self.before = max(self.before, day + DAY)
+        self.sequence = max(self.sequence, sequence)
+
+    def floor(self, day: int) -> int:
+        """Numbers of files of a day that has none: those up to this one may have been used."""
+        return self.sequence if day < self.before else 0
+
+    def is_going(self, path: str) -> bool:
+        """Whether nothing of a file is committed any more, and it may still stand on the disk."""
+        return path in self.segments or path.partition("/")[0] in self.partitions
+
+    def _expire(self, expiry: Expiry, sequence: int) -> None:
+        self.horizons = expiry.horizons
+        for day in expiry.days:
+            self.partitions[names.partition(day)] = sequence
+            self.emptied(day, sequence)
+
+    def _replace(self, replacement: Replacement) -> None:
+        self.segments |= dict.fromkeys(gone.path for gone in replacement.segments)
