@@ -20,7 +20,7 @@ CLI = sorted((PACKAGE / "cli").glob("*.py"))
 OS_CALLS = re.compile(
     r"os\.(p?writev?|rename|renames|replace|unlink|remove|removedirs|rmdir|fsync|fdatasync|mkdir"
     r"|makedirs|mkfifo|f?truncate|link|symlink|chmod|chown|utime|open|sendfile|copy_file_range"
-    r"|preadv?|listdir|scandir|walk|[lf]?stat|access)|os\.path\.(exists|is\w+|getsize)"
+    r"|preadv?|listdir|scandir|walk|[lf]?stat|f?statvfs|access)|os\.path\.(exists|is\w+|getsize)"
 )
 CLOCKS = re.compile(
     r"time\.(time|time_ns|monotonic|monotonic_ns|localtime|gmtime|sleep)"

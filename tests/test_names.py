@@ -232,7 +232,7 @@ def test_what_is_no_day_index_is_left_alone(name: str) -> None:
 def test_the_day_of_a_text_index_is_read_back(us: int, token: str) -> None:
     name = names.text_index(us, token)
     assert names.parse_text_index(name) == us - us % DAY
-    assert not names.is_day_index(name)
+    assert names.is_text_index(name) and not names.is_day_index(name)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,8 @@ _UNCHANGED = (
     "is_directory",
     "exists",
     "names",
+    "entries",
+    "free",
     "is_named",
     "is_locked",
     "lock",

@@ -51,6 +51,17 @@ class Totals(NamedTuple):
     newest: int
 
 
+class DayTotals(NamedTuple):
+    """How much the day that starts at ``day`` holds; the rest as in `Totals`."""
+
+    day: int
+    segments: int
+    events: int
+    bytes: int
+    oldest: int
+    newest: int
+
+
 class Place(NamedTuple):
     """A place in the journal: file number and offset."""
 
@@ -617,15 +628,29 @@ class Index:
     def totals(self) -> Totals:
         """How much is committed, and between which times."""
         with self.lock:
-            days = [day for day in list(self.days.values()) if day.count]
+            days = self.totals_of_days()
             return Totals(
                 len(days),
-                sum(self._segments_of(day) for day in days),
-                sum(day.count for day in days),
+                sum(day.segments for day in days),
+                sum(day.events for day in days),
                 sum(day.bytes for day in days),
-                min((day.first for day in days), default=0),
-                max((day.last for day in days), default=0),
+                min((day.oldest for day in days), default=0),
+                max((day.newest for day in days), default=0),
             )
+
+    def totals_of_days(self) -> list[DayTotals]:
+        """How much is committed of each day that has events, in order.
+
+        Cost: a few µs a day; the index file is read of days that changed since the checkpoint.
+        """
+        with self.lock:
+            return [
+                DayTotals(
+                    day.start, self._segments_of(day), day.count, day.bytes, day.first, day.last
+                )
+                for day in list(self.days.values())
+                if day.count
+            ]
 
     def _segments_of(self, day: Day) -> int:
         if day.summary is not None and not day.changed:

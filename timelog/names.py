@@ -38,10 +38,10 @@ TEXT_TEMPORARY = "text"
 JOURNAL = "journal"
 INDEX = "index"
 ROOT = "root"
+TRASH = "trash"
 QUARANTINE = "quarantine"
 ADOPTING = "adopting"
 TEMPORARY = "tmp"
-TRASH = "trash"
 COMPACT_LOCK = "compact.lock"
 DIRECTORIES = (JOURNAL, INDEX, TRASH, TEMPORARY, QUARANTINE, STATE)
 
@@ -136,6 +136,11 @@ def is_day_index(name: str) -> bool:
 def text_index(day: int, token: str) -> str:
     """The name of a file of the text index of the day that starts at ``day``."""
     return f"{partition(day)}.{token}.text"
+
+
+def is_text_index(name: str) -> bool:
+    """Whether ``name`` looks like one that `text_index` makes; cheaper than parsing it."""
+    return _TEXT_INDEX.fullmatch(name) is not None
 
 
 def parse_text_index(name: str) -> int | None:

@@ -179,6 +179,29 @@ class Storage:
         """The names in a directory, sorted."""
         return sorted(os.listdir(path))
 
+    def entries(self, path: Path, *, follow: bool = False) -> Iterator[tuple[str, os.stat_result]]:
+        """What is in a directory, in no order: each name, and what stands there, be it a link.
+
+        What vanishes meanwhile is left out. With ``follow`` a link to a directory will do.
+        """
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        fd = os.open(path, flags if follow else flags | os.O_NOFOLLOW)
+        try:
+            with os.scandir(fd) as found:
+                for entry in found:
+                    try:
+                        status = entry.stat(follow_symlinks=False)
+                    except FileNotFoundError:
+                        continue
+                    yield entry.name, status
+        finally:
+            os.close(fd)
+
+    def free(self, path: Path) -> int:
+        """How many bytes the file system of ``path`` has left for who is not root."""
+        info = os.statvfs(path)
+        return info.f_bavail * info.f_frsize
+
     def is_named(self, fd: int, path: Path) -> bool:
         """Whether the open file is still the one that stands at ``path``."""
         try:
