@@ -14,9 +14,10 @@ work     `encode`, `rotate`, `quarantine`, `sweep`, `repair`, `commit`, `flush`,
          `reindex`, `leftovers`, `restore`; of searching `simplify`, `required`, `widen`,
          `selector`, `charset`, `linear`, `pattern`, `filter`, `explain`, `grams`, `taglines`,
          `textindex`, `indexer`, `finder`, `reader`, `scan`, `merge`, `arrow`, `query`, `scrub`,
-         `stock`; of a log that lives for years `rewrite`, `compaction`
-face     `store` (the parts put together), `health`, `audit`, `entry`, `log` (`EventLog`), this
-         module
+         `stock`; of a log that lives for years `rewrite`, `compaction`; of its status `usage`,
+         `growth`, `histogram`
+face     `store` (the parts put together), `health`, `status`, `audit`, `entry`, `log` (`EventLog`),
+         this module
 around   `cli`
 """
 
