@@ -59,7 +59,10 @@ exit code: 0 there are some, 1 there are none, 2 error, 3 damage was met (under 
 
 STATUS = """examples:
   timelog --dir data status
-  timelog status --json | jq .events"""
+  timelog status --json | jq .events
+  timelog status --json | jq -r .disk.full      when the disk is full at this rate
+
+committed: today, and in seven days, of UTC; on disk: never less than du says"""
 
 INDEX = """examples:
   timelog --dir data ingest big.log && timelog --dir data index

@@ -43,7 +43,12 @@ def make_parser() -> Parser:
     _search(_command(commands, "search", "print the events that match", examples.SEARCH))
     _files(_command(commands, "files", "print which files hold a range of time", examples.FILES))
     _status(
-        _command(commands, "status", "print how much there is, and its health", examples.STATUS)
+        _command(
+            commands,
+            "status",
+            "print how much there is, how it grows, and its health",
+            examples.STATUS,
+        )
     )
     index = _command(commands, "index", "let searches for a text read less", examples.INDEX)
     index.add_argument("-q", "--quiet", action="store_true", help="do not say what was built")

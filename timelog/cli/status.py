@@ -1,8 +1,10 @@
-"""``timelog status``: how much there is, from when to when, and how the log is doing."""
+"""``timelog status``: how much there is, how fast it grows, and how the log is doing."""
 
 from __future__ import annotations
 
 import argparse
+import codecs
+import shutil
 import sys
 from typing import Any
 
@@ -10,11 +12,21 @@ import msgspec
 
 import timelog
 from timelog.cli.base import FOUND, chosen_zone, open_log
-from timelog.cli.escape import escape
+from timelog.cli.escape import escape, escape_json
 from timelog.cli.output import iso, utc
 from timelog.cli.stream import is_terminal, put
 from timelog.cli.times import Zone
-from timelog.timestamp import to_datetime
+from timelog.timestamp import SECOND, to_datetime
+
+# Of health what is known of the log; the rest is of the process that has it open, and this one has
+# just begun.
+_KNOWN = (
+    *("status", "reasons", "events", "position", "partitions", "segments", "bytes"),
+    *("damage", "missing", "lost_commits", "last_scrub"),
+)
+_STYLES = {"healthy": "green", "warning": "yellow", "critical": "red"}
+# Characters of a line that are not a row's text: its name, and in a table the lines and blanks.
+_BEFORE = 17
 
 
 def run(args: argparse.Namespace) -> int:
@@ -22,45 +34,71 @@ def run(args: argparse.Namespace) -> int:
     zone = chosen_zone(args)
     with open_log(args, "r") as log:
         if args.json:
-            put(msgspec.json.encode(_as_data(log)).decode())
+            put(escape_json(msgspec.json.encode(_as_data(log)).decode()))
         else:
-            _print_table(_rows(log, zone))
+            _print(log, zone)
     return FOUND
 
 
 def _as_data(log: timelog.EventLog) -> dict[str, Any]:
-    health = log.health()
+    status = log.status()
+    health, usage, bars = status.health, status.usage, status.histogram
+    known = {name: getattr(health, name) for name in _KNOWN}
     return {
-        "path": escape(str(log.path)),
-        **msgspec.to_builtins(health),
-        "oldest": utc(to_datetime(health.oldest)) if health.events else None,
-        "newest": utc(to_datetime(health.newest)) if health.events else None,
+        "path": escape(status.path),
+        "time": _utc(status.time),
+        **known,
+        # Names of files may be in there.
+        "reasons": [escape(reason) for reason in health.reasons],
+        "damage": [escape(damage) for damage in health.damage],
+        "oldest": _utc(health.oldest) if health.events else None,
+        "newest": _utc(health.newest) if health.events else None,
+        "committed": [
+            {**msgspec.structs.asdict(rate), "since": _utc(rate.since), "until": _utc(rate.until)}
+            for rate in status.rates
+        ],
+        "disk": {
+            "used": None
+            if usage is None
+            else {"total": usage.total, "segments": usage.segments, **usage.control()},
+            "free": status.free,
+            "full": _utc(status.full) if status.full is not None else None,
+            "unseen": escape(status.unseen),
+        },
+        "histogram": None
+        if bars is None
+        else {
+            "start": _utc(bars.start),
+            "step": bars.step // SECOND,
+            "events": bars.counts,
+        },
     }
 
 
-def _rows(log: timelog.EventLog, zone: Zone) -> list[tuple[str, str]]:
-    health = log.health()
-    return [
-        ("log", escape(str(log.path))),
-        ("health", escape("; ".join([health.status, *health.reasons]))),
-        ("events", f"{health.events:,}"),
-        ("position", f"{health.position:,}"),
-        ("partitions", f"{health.partitions:,}"),
-        ("segments", f"{health.segments:,}"),
-        ("bytes", f"{health.bytes:,}"),
-        ("checked", iso(to_datetime(health.last_scrub), zone) if health.last_scrub else "-"),
-        ("oldest", iso(to_datetime(health.oldest), zone) if health.events else "-"),
-        ("newest", iso(to_datetime(health.newest), zone) if health.events else "-"),
+def _utc(us: int) -> str:
+    return utc(to_datetime(us))
+
+
+def _print(log: timelog.EventLog, zone: Zone) -> None:
+    width = shutil.get_terminal_size().columns if is_terminal() else 80
+    rows = [
+        (name, [escape(line) for line in lines])
+        for name, lines in log.status().rows(
+            lambda us: iso(to_datetime(us), zone),
+            width=width - _BEFORE,
+            blocks=is_terminal() and _is_utf8(sys.stdout.encoding),
+        )
     ]
+    if not is_terminal() or not _print_with_rich(rows):
+        lines = [
+            f"{name if not number else '':<11} {line}".rstrip()
+            for name, lines in rows
+            for number, line in enumerate(lines)
+        ]
+        put("\n".join(lines))
 
 
-def _print_table(rows: list[tuple[str, str]]) -> None:
-    if is_terminal() and _print_with_rich(rows):
-        return
-    put("\n".join(f"{name:<11} {value}" for name, value in rows))
-
-
-def _print_with_rich(rows: list[tuple[str, str]]) -> bool:
+def _print_with_rich(rows: list[tuple[str, list[str]]]) -> bool:
     try:
         from rich.console import Console
         from rich.table import Table
@@ -68,11 +106,13 @@ def _print_with_rich(rows: list[tuple[str, str]]) -> bool:
     except ImportError:
         return False
     table = Table(show_header=False)
-    for name, value in rows:
-        style = {"healthy": "green", "warning": "yellow", "critical": "red"}.get(
-            value.split(";")[0], ""
-        )
+    for name, lines in rows:
+        style = _STYLES.get(lines[0].split(";")[0], "") if name == "health" else ""
         # Text: a path may hold what rich would take for its markup.
-        table.add_row(name, Text(value, style=style, overflow="fold"))
+        table.add_row(name, Text("\n".join(lines), style=style, overflow="fold"))
     Console(file=sys.stdout).print(table)
     return True
+
+
+def _is_utf8(encoding: str) -> bool:
+    return codecs.lookup(encoding).name == "utf-8"
