@@ -52,12 +52,16 @@ class Totals(NamedTuple):
 
 
 class DayTotals(NamedTuple):
-    """How much the day that starts at ``day`` holds; the rest as in `Totals`."""
+    """How much the day that starts at ``day`` holds; the rest as in `Totals`.
+
+    ``bytes`` are those of the text, ``stored`` those of the files.
+    """
 
     day: int
     segments: int
     events: int
     bytes: int
+    stored: int
     oldest: int
     newest: int
 
@@ -646,7 +650,13 @@ class Index:
         with self.lock:
             return [
                 DayTotals(
-                    day.start, self._segments_of(day), day.count, day.bytes, day.first, day.last
+                    day.start,
+                    self._segments_of(day),
+                    day.count,
+                    day.bytes,
+                    day.stored,
+                    day.first,
+                    day.last,
                 )
                 for day in list(self.days.values())
                 if day.count

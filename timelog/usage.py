@@ -89,7 +89,7 @@ def usage(layout: Layout, storage: Storage, index: Index) -> Usage:
         own = directories.get(names.partition(day.day))
         # Who removed a partition by hand has its room.
         if own is not None:
-            partitions[day.day] = own + day.bytes + day.segments * PIECE
+            partitions[day.day] = own + day.stored + day.segments * PIECE
     kinds: Counter[str] = Counter()
     kinds["other"] = directories.get(names.CONTROL, 0)
     kinds["other"] += storage.status(layout.root).st_blocks * _UNIT
