@@ -43,9 +43,9 @@ class Day:
         # Whether it has text that is to go at the next compaction.
         self.is_due = summary.is_due if summary else False
 
-    def enter(self, block: Block, time: int) -> None:
-        """Add a block of events that are new with the commit of ``time``."""
-        self.entered[time - time % DAY] += block.count
+    def enter(self, block: Block, time: int, booked: int) -> None:
+        """Add a block of events that are new with the commit of ``time``, booked at another."""
+        self.entered[booked - booked % DAY] += block.count
         self.add(block, time)
 
     def add(self, block: Block, time: int) -> None:

@@ -430,7 +430,7 @@ class Index:
             for block in commit.blocks:
                 day = self.day(segment_name(block.path).span.start)
                 if commit.replacement is None:
-                    day.enter(block, self.time)
+                    day.enter(block, commit.time, self.time)
                 else:
                     day.add(block, commit.time)
             if commit.durable:

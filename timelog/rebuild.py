@@ -167,7 +167,7 @@ class _Rebuilder:
         index = self._index
         with index.lock:
             for at, block in enumerate(blocks):
-                index.day(block.first).enter(block, index.time)
+                index.day(block.first).enter(block, index.time, index.time)
                 index.position += block.count
                 self._files += not at
 
