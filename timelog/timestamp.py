@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
@@ -26,7 +27,8 @@ FIRST = (datetime(1, 1, 1, tzinfo=UTC) - EPOCH) // MICROSECOND
 # Exclusive. The last day of year 9999 is left out: the end of its spans has no four-digit year.
 END = (datetime(9999, 12, 31, tzinfo=UTC) - EPOCH) // MICROSECOND
 
-_UNITS = {
+# What a duration may be written in, and its microseconds.
+UNITS = {
     "us": 1,
     "ms": 1000,
     "s": SECOND,
@@ -83,17 +85,18 @@ def to_us(value: Time, now_us: int) -> int:
     return _in_range(int(whole) * SECOND + round(fraction * SECOND), value)
 
 
-def parse_relative(text: str) -> int:
+def parse_relative(text: str, units: Mapping[str, int] = UNITS) -> int:
     """Return the signed microseconds of text like ``"-1h30m"``, ``"+2 days"`` or ``"90s"``.
 
-    Units: us, ms, s, m, h, d, w and their English names. Raises `InvalidTime`.
+    Units: us, ms, s, m, h, d, w and their English names, unless others are given in lower case;
+    each also with an ``s`` behind it. Raises `InvalidTime`.
     """
     body = text.strip().lower()
     sign = -1 if body.startswith("-") else 1
     body = body[1:] if body[:1] in ("-", "+") else body
     total, at = 0.0, 0
     while match := _PART.match(body, at):
-        unit = _UNITS.get(match[2]) or _UNITS.get(match[2].removesuffix("s"))
+        unit = units.get(match[2]) or units.get(match[2].removesuffix("s"))
         if unit is None:
             break
         total += float(match[1]) * unit
