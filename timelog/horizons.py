@@ -15,9 +15,9 @@ and a few for a while after it changed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 from timelog.timestamp import FIRST, to_datetime
 
@@ -26,8 +26,12 @@ Horizons: TypeAlias = tuple[Horizon, ...]
 
 TAG = "tag:"
 SOURCE = "source:"
-# So many pairs of source and tags are remembered with the time before which they have expired.
+# So many pairs of sources and tags are remembered with the times before which they have expired.
 _MOST_KNOWN = 4096
+
+_Names: TypeAlias = tuple[str, ...] | None
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 
 
 def joined(present: Horizons, horizon: Horizon) -> Horizons:
@@ -54,9 +58,9 @@ class Held(Protocol):
     @property
     def last(self) -> int: ...
     @property
-    def tags(self) -> tuple[str, ...] | None: ...
+    def tags(self) -> _Names: ...
     @property
-    def sources(self) -> tuple[str, ...] | None: ...
+    def sources(self) -> _Names: ...
 
 
 class Dated(Protocol):
@@ -75,8 +79,8 @@ class Facts(NamedTuple):
 
     first: int
     last: int
-    tags: tuple[str, ...] | None = None
-    sources: tuple[str, ...] | None = None
+    tags: _Names = None
+    sources: _Names = None
 
 
 class Keeping:
@@ -88,22 +92,28 @@ class Keeping:
 
     def __init__(self, horizons: Horizons) -> None:
         self._views = [_View(horizon) for horizon in horizons]
+        # A log has few different sources and tags, again and again.
+        self._before: dict[tuple[str, tuple[str, ...]], datetime] = {}
+        self._ranges: dict[tuple[_Names, _Names], tuple[int, int]] = {}
         self.low, self.high = self._between(None, None)
         self._high = to_datetime(self.high)
-        # As datetime, by source and tags: a log has few different ones, again and again.
-        self._known: dict[tuple[str, tuple[str, ...]], datetime] = {}
 
-    def is_expired(self, us: int, source: str, tags: Sequence[str]) -> bool:
+    def is_expired(self, us: int, source: str, tags: tuple[str, ...]) -> bool:
         """Whether an event of that time, source and tags has expired."""
-        return us < self.high and us < self._before(source, tags)
+        return us < self.high and to_datetime(us) < self._look_up(source, tags)
 
     def keeps(self, events: Sequence[Dated]) -> list[bool]:
         """For each event, in order, whether it has not expired.
 
-        Cost: 0.04 µs for an event that is not older than ``high``, else some 0.3 µs.
+        Cost: 0.05 µs for an event that is not older than ``high``, else some 0.3 µs.
         """
-        high, before = self._high, self._before_event
-        return [event.timestamp >= high or event.timestamp >= before(event) for event in events]
+        high, known, look_up = self._high, self._before.get, self._look_up
+        return [
+            event.timestamp >= high
+            or event.timestamp
+            >= (known((event.source, event.tags)) or look_up(event.source, event.tags))
+            for event in events
+        ]
 
     def may_hide(self, block: Held) -> bool:
         """Whether a block may hold an expired event.
@@ -115,9 +125,7 @@ class Keeping:
 
     def hides_all(self, block: Held) -> bool:
         """Whether every event of a block has expired. True is certain."""
-        return block.last < self.low or (
-            block.last < self.high and block.last < self._between(block.tags, block.sources)[0]
-        )
+        return block.last < self.high and block.last < self._between(block.tags, block.sources)[0]
 
     def passed(self, us: int) -> list[dict[str, bool]]:
         """For each key of each horizon whether it has reached ``us``.
@@ -126,29 +134,31 @@ class Keeping:
         """
         return [{key: at >= us for key, at in view.horizon.items()} for view in self._views]
 
-    def _before_event(self, event: Dated) -> datetime:
-        """Before which time events like this one have expired."""
-        key = event.source, event.tags
-        known = self._known.get(key)
-        if known is None:
-            known = to_datetime(self._before(*key))
-            if len(self._known) >= _MOST_KNOWN:
-                self._known.clear()
-            self._known[key] = known
-        return known
+    def _look_up(self, source: str, tags: tuple[str, ...]) -> datetime:
+        """Before which time events of that source and those tags have expired."""
+        found = self._before.get((source, tags))
+        if found is None:
+            us = max((view.before(source, tags) for view in self._views), default=FIRST)
+            found = to_datetime(us)
+            _remember(self._before, (source, tags), found)
+        return found
 
-    def _before(self, source: str, tags: Sequence[str]) -> int:
-        return max((view.before(source, tags) for view in self._views), default=FIRST)
-
-    def _between(
-        self, tags: Iterable[str] | None, sources: Iterable[str] | None
-    ) -> tuple[int, int]:
+    def _between(self, tags: _Names, sources: _Names) -> tuple[int, int]:
         """The lowest and the highest time before which events of a block may have expired."""
-        ranges = [view.between(tags, sources) for view in self._views]
-        # Expired is what any horizon hides, so each alone may do it.
-        return max((low for low, _ in ranges), default=FIRST), max(
-            (high for _, high in ranges), default=FIRST
-        )
+        found = self._ranges.get((tags, sources))
+        if found is None:
+            ranges = [view.between(tags, sources) for view in self._views]
+            # Expired is what any horizon hides, so each alone may do it.
+            lows, highs = zip(*ranges, strict=True) if ranges else ((FIRST,), (FIRST,))
+            found = max(lows), max(highs)
+            _remember(self._ranges, (tags, sources), found)
+        return found
+
+
+def _remember(known: dict[_Key, _Value], key: _Key, value: _Value) -> None:
+    if len(known) >= _MOST_KNOWN:
+        known.clear()
+    known[key] = value
 
 
 class _View:
@@ -164,27 +174,19 @@ class _View:
             key.removeprefix(SOURCE): at for key, at in horizon.items() if key.startswith(SOURCE)
         }
 
-    def before(self, source: str, tags: Sequence[str]) -> int:
+    def before(self, source: str, tags: tuple[str, ...]) -> int:
         """Before which time such events are behind it."""
         found = [self._tags[tag] for tag in tags if tag in self._tags]
         if source in self._sources:
             found.append(self._sources[source])
         return min(found, default=self._default)
 
-    def between(self, tags: Iterable[str] | None, sources: Iterable[str] | None) -> tuple[int, int]:
+    def between(self, tags: _Names, sources: _Names) -> tuple[int, int]:
         """The lowest and the highest that `before` may be for the events of a block."""
-        tagged = (
-            list(self._tags.values())
-            if tags is None
-            else [self._tags[tag] for tag in tags if tag in self._tags]
-        )
-        if sources is None:
-            ruled, others = list(self._sources.values()), True
-        else:
-            names = set(sources)
-            ruled = [self._sources[name] for name in names & self._sources.keys()]
-            others = len(ruled) < len(names)
-        # An event has one source, and its tags make its time only lower if that has a rule.
-        most = [*ruled, *((self._default, *tagged) if others else ())]
-        least = [*ruled, *tagged, *((self._default,) if others else ())]
+        tagged = [at for tag, at in self._tags.items() if tags is None or tag in tags]
+        ruled = [at for name, at in self._sources.items() if sources is None or name in sources]
+        # An event has one source. If that has a rule, its tags only make its time lower.
+        others = sources is None or len(ruled) < len(sources)
+        least = [*ruled, *tagged, *([self._default] if others else [])]
+        most = [*ruled, *([self._default, *tagged] if others else [])]
         return min(least, default=FIRST), max(most, default=FIRST)
