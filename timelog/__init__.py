@@ -4,7 +4,7 @@ The modules, in reading order (each imports only from those before it):
 
 ground   `errors`, `damage`, `timestamp`, `quantity`, `span`, `event`, `storage` (every call that
          changes the disk), `dry`, `guard`, `signals`, `mounts`, `timer`, `uuid7`, `checksum`,
-         `options`, `ahead`, `worker`, `deadline`, `horizons`, `clockguard`
+         `options`, `ahead`, `worker`, `deadline`, `horizons`, `clockguard`, `retention`
 format   `names` (every file name), `codec` (events as lines), `frames`, `positions`,
          `journal`, `blocktext`
 state    `memfile`, `buffer` (events not yet on disk), `segment`, `ledger`, `removal`,
