@@ -17,12 +17,22 @@ from typing import NamedTuple
 
 from timelog.errors import DamagedError, missing_extra
 
-# The most text in one frame, and the level of zstd it is compressed at. Measured on a day of real
-# log lines, one thread (`benchmarks/frames.py` prints all of it):
+# The level of zstd, chosen together with the most text of a block and so of a frame, 256 KiB. A day
+# of real log lines, one thread of an AMD EPYC, zstd 1.5.7; the size beside that of the same file
+# under ``zstd -3`` whole (``python -m benchmarks.frames`` measures it again):
 #
-#   frame     level   beside zstd -3 whole   compress   decompress   and decode, an event
-#   256 KiB   1       FILL
-SIZE = 256 * 1024
+#     frame     level  size   compress    decompress   decompress and decode an event
+#     256 KiB     1    0.98   483 MB/s    1096 MB/s    1326 ns
+#     256 KiB     3    1.06   312 MB/s     970 MB/s    1360 ns
+#     256 KiB     6    0.91    82 MB/s    1187 MB/s    1289 ns
+#     256 KiB     9    0.88    56 MB/s    1205 MB/s
+#     512 KiB     1    0.95   451 MB/s    1142 MB/s    1350 ns
+#     1 MiB       1    0.93   456 MB/s    1141 MB/s    1460 ns
+#     1 MiB       6    0.87    84 MB/s    1257 MB/s    1429 ns
+#
+# In so short frames of lines that are much alike level 1 is smaller than 2 and 3, and what more is
+# to be had costs six times the time. Larger frames save less than a twentieth, and a search for
+# one event decompresses all of its frame.
 LEVEL = 1
 
 # The most bytes that the header of a frame has.
@@ -40,7 +50,7 @@ _LEAST_BLOCK = 1024
 _FEW = 8
 # Every reader of the format is to have so much memory for what a frame looks back at.
 _MOST_WINDOW = 8 * 1024 * 1024
-# Bytes that are looked through at once for the beginning of a frame.
+# The most bytes that are looked through at once for the beginning of a frame.
 _CHUNK = 256 * 1024
 
 # Returns the bytes from an offset on, as many as asked for; fewer only at the end.
@@ -79,11 +89,10 @@ def decompress(frame: bytes | memoryview, length: int) -> bytes:
             f"of {length}, belongs"
         )
     try:
+        # The package gives the length that the frame says, or an error.
         whole: bytes = zstandard.ZstdDecompressor().decompress(frame)
     except zstandard.ZstdError as error:
         raise DamagedError(f"a frame cannot be decompressed: {error}") from error
-    if len(whole) != length:
-        raise DamagedError(f"a frame of {length} bytes of text came to {len(whole)}")
     return whole
 
 
@@ -99,9 +108,13 @@ def scan(read: Read, size: int, most: int) -> Iterator[Piece]:
     Cost: a read of a few bytes for each block of at most 128 KiB; what is not a frame is read too.
     """
     zstandard = _zstandard()
+
+    def within(at: int, length: int) -> bytes:
+        return read(at, min(length, size - at)) if at < size else b""
+
     bad = offset = 0
     while offset < size:
-        piece = _piece(zstandard, read, offset, size, most)
+        piece = _piece(zstandard, within, offset, size, most)
         if piece.text:
             if bad < offset:
                 yield Piece(bad, offset - bad, 0)
@@ -138,20 +151,25 @@ def _piece(zstandard: ModuleType, read: Read, offset: int, size: int, most: int)
 
 def _find(read: Read, offset: int, size: int) -> int:
     """Where a frame may begin, from ``offset`` on; ``size`` for nowhere."""
+    # The next may be near: a file of nothing but marks is not to be read in large pieces again
+    # and again.
+    length = _CHUNK // 512
     while offset < size:
-        chunk = read(offset, _CHUNK)
+        chunk = read(offset, length)
         found = chunk.find(_MAGIC)
         if found >= 0:
             return offset + found
         # The mark may begin in its last three bytes.
         offset += max(len(chunk) - len(_MAGIC) + 1, 1)
+        length = min(2 * length, _CHUNK)
     return size
 
 
 def _follow(zstandard: ModuleType, read: Read, start: int, most: int) -> tuple[int, int]:
     """Go from block to block of the frame at ``start``; return the text's length and the end.
 
-    Raises `DamagedError` where it is no frame, cut off, or of more than ``most`` bytes of text.
+    Raises `DamagedError` where it is no frame, or one of more than ``most`` bytes of text. The end
+    may be behind that of the file, where the last block is cut off.
     """
     header = read(start, _HEADER)
     # The package also takes what is to be skipped for a frame.
@@ -179,7 +197,4 @@ def _follow(zstandard: ModuleType, read: Read, start: int, most: int) -> tuple[i
         at += _BLOCK_HEADER + (1 if kind == _REPEATED else length)
     if room < text:
         raise DamagedError(f"a frame of {room} bytes at most says that its text has {text}")
-    end = at + 4 * said.has_checksum
-    if not read(end - 1, 1):
-        raise DamagedError("a frame is cut off")
-    return text, end
+    return text, at + 4 * said.has_checksum
