@@ -15,13 +15,14 @@ from timelog.buffer import EVENT_OVERHEAD, Entry
 from timelog.entry import EntryMaker, pack_cursor
 from timelog.errors import InvalidEvent, InvalidInput, InvalidTime
 from timelog.event import Event, Limits
+from timelog.horizons import Keeping
 from timelog.timestamp import DAY, SECOND, from_text, to_datetime
 
 NOW = from_text("2026-11-21T10:15:00.000000Z")
 
 
 def maker(max_future: float = 86_400.0, **limits: int) -> EntryMaker:
-    return EntryMaker(Limits(**limits), lambda: NOW * 1000, max_future)
+    return EntryMaker(Limits(**limits), lambda: NOW * 1000, max_future, lambda: Keeping(()))
 
 
 def entry(timestamp: Any = None, id: Any = None, fields: Any = None, **made: Any) -> Entry:

@@ -16,7 +16,7 @@ from timelog.horizons import Facts, Held, Horizons, Keeping
 from timelog.retention import (
     Choice,
     DayFacts,
-    Expired,
+    Departure,
     Retention,
     advance,
     next_expiry,
@@ -325,7 +325,7 @@ def test_what_is_chosen_is_a_value_that_nobody_empties() -> None:
     """Its horizons hide the days that go, and the days are still named afterwards."""
     days = [day(40), day(3)]
     choice = advance((), retention("30 days"), NOW, days, 0)
-    assert choice.days == (Expired(days[0].start, "age"),)
+    assert choice.days == (Departure(days[0].start, "age"),)
     assert Keeping(choice.horizons).hides_all(Facts(days[0].start, days[0].end - 1))
 
 

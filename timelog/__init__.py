@@ -4,7 +4,7 @@ The modules, in reading order (each imports only from those before it):
 
 ground   `errors`, `damage`, `timestamp`, `quantity`, `span`, `event`, `storage` (every call that
          changes the disk), `dry`, `guard`, `signals`, `mounts`, `timer`, `uuid7`, `checksum`,
-         `options`, `ahead`, `worker`, `deadline`, `horizons`, `clockguard`, `retention`
+         `ahead`, `worker`, `deadline`, `horizons`, `clockguard`, `retention`, `options`
 format   `names` (every file name), `codec` (events as lines), `frames`, `positions`,
          `journal`, `blocktext`
 state    `memfile`, `buffer` (events not yet on disk), `segment`, `ledger`, `removal`,
@@ -14,18 +14,19 @@ work     `encode`, `rotate`, `quarantine`, `sweep`, `repair`, `commit`, `flush`,
          `reindex`, `leftovers`, `restore`; of searching `simplify`, `required`, `widen`,
          `selector`, `charset`, `linear`, `pattern`, `filter`, `explain`, `grams`, `taglines`,
          `textindex`, `indexer`, `finder`, `reader`, `scan`, `merge`, `arrow`, `query`, `scrub`,
-         `stock`; of a log that lives for years `rewrite`, `compaction`; of its status `usage`,
-         `growth`, `histogram`
-face     `store` (the parts put together), `health`, `status`, `audit`, `entry`, `log` (`EventLog`),
-         this module
+         `stock`; of its status `usage`, `growth`, `histogram`; of a log that lives for years
+         `rewrite`, `compaction`, `expiry`, `deletion`, `upkeep`
+face     `store` (the parts put together), `health`, `status`, `audit`, `lookup`, `care`, `entry`,
+         `log` (`EventLog`), this module
 around   `cli`
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from timelog import errors
 from timelog._version import __version__
@@ -38,6 +39,7 @@ from timelog.options import check_options
 from timelog.query import Results
 from timelog.repaired import Repaired
 from timelog.restore import restore
+from timelog.retention import Age
 from timelog.storage import Storage
 
 __all__ = [
@@ -67,6 +69,9 @@ def open(
     text_index: bool = True,
     scrub_interval: float | None = None,
     scrub_shards: int | None = None,
+    retention: Age | Mapping[str, Any] | None = None,
+    compact_after: Age | None = "7 days",
+    archive_after: Age | None = None,
     max_content: int = 1024 * 1024,
     max_fields: int = 256 * 1024,
     group: bool = False,
@@ -89,6 +94,12 @@ def open(
     ``scrub_interval``: seconds between two cycles of the background check of stored blocks, 10 (or
     ``TIMELOG_SCRUB_INTERVAL``); 0 turns it off. ``scrub_shards``: in how many cycles everything is
     checked, 5 (or ``TIMELOG_SCRUB_SHARDS``), more where a cycle would read over 16 MiB.
+    ``retention``: what the log keeps from now on, for every process: an age such as ``"30 days"``,
+    or a mapping of ``age``, ``size``, ``partitions``, ``tags`` and ``sources`` as
+    `EventLog.expire` takes them (``{}`` is everything); None, the default, changes nothing. What
+    has expired goes at opening and every ten minutes. ``compact_after`` and ``archive_after``: how
+    long after its end a day is compacted (``"7 days"``) and archived (None, never) in the
+    background, see `EventLog.compact`.
     ``max_content`` and ``max_fields``: bytes of one event's content and fields, 1 MiB and 256 KiB.
     ``group``: let the directory's group read, for log shippers (files 0640, directories 0750
     instead of 0600 and 0700). ``storage``: stands in for the disk, see `timelog.storage`.
@@ -108,6 +119,9 @@ def open(
         text_index=text_index,
         scrub_interval=scrub_interval,
         scrub_shards=scrub_shards,
+        retention=retention,
+        compact_after=compact_after,
+        archive_after=archive_after,
         max_content=max_content,
         max_fields=max_fields,
     )

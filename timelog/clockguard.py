@@ -71,6 +71,10 @@ class ClockGuard:
         """Take the wall clock for right, whatever was trusted before: somebody looked at it."""
         self.reference = Reference(wall, monotonic)
 
+    def expected(self, monotonic: float) -> int:
+        """What the wall clock should say, as far as is known; 0 where nothing is."""
+        return _expected(self.reference, monotonic) if self.reference is not None else 0
+
     def why(self, wall: int, monotonic: float) -> str:
         """Say why expiry is suspended; ``""`` where the time is plausible."""
         reference = self.reference

@@ -20,10 +20,11 @@ from typing import TypeVar
 import msgspec
 
 from timelog import names
+from timelog.clockguard import ClockGuard, Reference
 from timelog.errors import TRANSIENT, DegradedError, StorageError, TimelogError, in_words
 from timelog.index import Index, Place
 from timelog.journal import Block, Commit, Expiry, Replacement, Tombstone, pack
-from timelog.lock import Mark, State, StoreLock
+from timelog.lock import Mark, State, StoreLock, read_state
 from timelog.names import Layout
 from timelog.repair import Repairer
 from timelog.rotate import is_due, sync_files, write_checkpoint
@@ -90,24 +91,32 @@ class Committer:
                 self._write_checkpoint()
             return result
 
-    def commit(self, draft: Draft, *, durable: bool) -> Commit:
+    def commit(self, draft: Draft, *, durable: bool, confirm_clock: bool = False) -> Commit:
         """Make a commit; only `exclusive` may call what calls this.
 
-        Raises `StorageError` and ``OSError``; the next `exclusive` then repairs.
+        ``confirm_clock``: whatever the clock says is right. Raises `StorageError` and ``OSError``;
+        the next `exclusive` then repairs.
         """
         index, storage = self._index, self._storage
         with index.lock:
             place, position, sequence = index.place, index.position, index.sequence + 1
             synced = index.synced
-            time = max(storage.time_ns() // 1000, index.time)
+            now = storage.time_ns() // 1000
+            time = max(now, index.time)
             sealed_before = max(index.sealed_before, time - time % MINUTE - MINUTE)
+        guard = self._guard(self._store_lock.read())
+        if confirm_clock:
+            guard.confirm(now, storage.uptime())
+        else:
+            guard.trust(now, storage.uptime())
         whole = draft.files if draft.is_whole else ()
         mark = Mark(os.getpid(), place.journal, place.offset, draft.files, whole=whole)
-        self._store_lock.write(State(storage.boot_id(), mark, index.end, index.synced_end))
+        self._write_state(mark, guard)
         self.is_unfinished = True
         if durable:
-            self._sync_others(mark)
+            self._sync_others(mark, guard)
         blocks = draft.write(position)
+        trusted = guard.expected(storage.uptime())
         commit = Commit(
             sequence,
             time,
@@ -121,6 +130,7 @@ class Committer:
             tuple(blocks),
             synced,
             draft.refused,
+            clock=0 if time == now and guard.is_plausible(now, storage.uptime()) else trusted,
             expiry=draft.expiry,
             replacement=draft.replacement,
             tombstones=draft.tombstones,
@@ -132,9 +142,15 @@ class Committer:
         # Publishes the commit and releases the batch in one step, under the index's lock.
         if not index.publish(commit, end):
             raise StorageError(errno.EIO, "the commit that was written is not what the index has")
-        self._store_lock.write(State(storage.boot_id(), None, index.end, index.synced_end))
+        self._write_state(None, guard)
         self.is_unfinished = False
         return commit
+
+    def clock_doubt(self) -> str:
+        """Why the clock cannot be trusted; empty where it can. Any thread, at any time."""
+        state = read_state(self._storage, self._layout.lock)
+        now = self._storage.time_ns() // 1000
+        return self._guard(state).why(now, self._storage.uptime())
 
     def reopen(self) -> None:
         """Try again after `DegradedError`."""
@@ -171,7 +187,27 @@ class Committer:
                 errno.EIO, f"{self._layout.lock} was removed or replaced while it was held"
             )
 
-    def _sync_others(self, mark: Mark) -> None:
+    def _guard(self, state: State | None) -> ClockGuard:
+        """The guard of this machine's clock, as the lock file or the newest commit says."""
+        if state is not None and state.clock is not None and state.boot == self._storage.boot_id():
+            return ClockGuard(state.clock)
+        trusted = self._index.removal.trusted
+        # How long ago that was nobody knows.
+        return ClockGuard(Reference(trusted, self._storage.uptime()) if trusted else None)
+
+    def _write_state(self, mark: Mark | None, guard: ClockGuard) -> None:
+        index = self._index
+        self._store_lock.write(
+            State(
+                self._storage.boot_id(),
+                mark,
+                index.end,
+                index.synced_end,
+                clock=guard.reference,
+            )
+        )
+
+    def _sync_others(self, mark: Mark, guard: ClockGuard) -> None:
         """Make durable what the commit that ``mark`` announces will vouch for, whoever wrote it."""
         try:
             sync_files(self._layout, self._storage, self._index)
@@ -179,11 +215,7 @@ class Committer:
             # The next fsync of the same files may say that all is well, which it is not.
             journal = f"{names.CONTROL}/{names.JOURNAL}/{self._layout.journal(mark.journal).name}"
             suspect = (*sorted(self._index.unsynced), journal)
-            mark = msgspec.structs.replace(mark, suspect=suspect)
-            index = self._index
-            self._store_lock.write(
-                State(self._storage.boot_id(), mark, index.end, index.synced_end)
-            )
+            self._write_state(msgspec.structs.replace(mark, suspect=suspect), guard)
             raise
         if self._named != mark.journal:
             # Whoever made the file may have been cut off before its name was on the disk.

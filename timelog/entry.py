@@ -10,7 +10,7 @@ import msgpack
 import msgspec
 
 from timelog.buffer import EVENT_OVERHEAD, Entry
-from timelog.errors import InvalidEvent, InvalidInput, InvalidTime
+from timelog.errors import ExpiredTime, InvalidEvent, InvalidInput, InvalidTime
 from timelog.event import (
     Event,
     Limits,
@@ -20,6 +20,7 @@ from timelog.event import (
     check_source,
     check_tags,
 )
+from timelog.horizons import Keeping
 from timelog.timestamp import SECOND, Time, to_us
 
 # Pairs of source and tags that passed the checks; a program uses few of them again and again.
@@ -30,15 +31,22 @@ _KEYS = frozenset({"content", "source", "tags", "timestamp", "id", "fields"})
 
 
 class EntryMaker:
-    """Checks events for one log. Thread-safe.
+    """Checks events for one log. Thread-safe. ``keeping``: asked for what has expired.
 
     ``kinds`` are the pairs of source and tags that passed before; a look there replaces the checks.
     """
 
-    def __init__(self, limits: Limits, time_ns: Callable[[], int], max_future: float) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        time_ns: Callable[[], int],
+        max_future: float,
+        keeping: Callable[[], Keeping],
+    ) -> None:
         self._limits = limits
         self._time_ns = time_ns
         self._max_future = max_future
+        self._keeping = keeping
         self.kinds: dict[tuple[str, tuple[str, ...]], tuple[str, tuple[str, ...]]] = {
             _NO_KIND: _NO_KIND
         }
@@ -105,6 +113,12 @@ class EntryMaker:
                 raise InvalidTime(
                     f"{timestamp!r} is further ahead of the clock than max_future "
                     f"({self._max_future:g} seconds); check both clocks"
+                )
+            keeping = self._keeping()
+            if us < keeping.high and keeping.is_expired(us, source, tags):
+                raise ExpiredTime(
+                    f"{timestamp!r} is older than what the log keeps of such events; they would "
+                    "be gone at once"
                 )
         if id is not None:
             id = check_id(id, self._limits)

@@ -148,7 +148,7 @@ class Commit(
 
     Mostly a flush, which adds events. ``synced``: up to which sequence commits were durable already
     when it was written. ``refused``: how many events its writer had refused since its commit
-    before, by the name of the error. ``doubtful``: the writer's clock had jumped.
+    before, by the name of the error. ``clock``: which time could be trusted then, 0 for ``time``.
     """
 
     sequence: Natural
@@ -163,7 +163,7 @@ class Commit(
     blocks: tuple[Block, ...]
     synced: Natural = 0
     refused: dict[str, int] = {}
-    doubtful: bool = False
+    clock: int = 0
     expiry: Expiry | None = None
     replacement: Replacement | None = None
     tombstones: tuple[Tombstone, ...] = ()

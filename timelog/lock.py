@@ -25,6 +25,7 @@ from typing import Annotated
 
 import msgspec
 
+from timelog.clockguard import Reference
 from timelog.errors import LockTimeout
 from timelog.storage import UNKNOWN_BOOT, Storage
 
@@ -72,7 +73,8 @@ class State(msgspec.Struct, frozen=True):
     """What the lock file says: the boot of the last holder, and its mark if it is unfinished.
 
     ``end``: how far the journal was when this was written; ``synced``: how far all was durable. By
-    them what the journal lost is told from what it never had. In a copy of the file, which has
+    them what the journal lost is told from what it never had. ``clock``: a time that could be
+    trusted in this boot. In a copy of the file, which has
     another ``inode``, they say nothing and are left out; the lock itself looks after that.
     """
 
@@ -81,6 +83,7 @@ class State(msgspec.Struct, frozen=True):
     end: End | None = None
     synced: End | None = None
     inode: int = 0
+    clock: Reference | None = None
 
     def committed(self, boot: str) -> End | None:
         """What must be in the journal where the machine runs as ``boot`` now."""

@@ -18,40 +18,31 @@ from typing import Any
 
 import msgpack
 
-from timelog.audit import Audit, audit
 from timelog.buffer import EVENT_OVERHEAD, Entry
+from timelog.care import Care
 from timelog.deadline import Deadline
 from timelog.entry import EntryMaker, pack_cursor
 from timelog.errors import (
     BufferFull,
-    ClosedError,
     CursorError,
     DamagedError,
     EventNotFound,
     InvalidInput,
-    LockTimeout,
-    ReadOnlyError,
     TimelogError,
-    storage_error,
 )
 from timelog.event import Event, check_content, check_id, check_source, check_tags
 from timelog.files import FileRange, file_ranges
 from timelog.filter import Filter
-from timelog.health import Health, health
-from timelog.indexer import Indexing
+from timelog.lookup import find_event
 from timelog.options import Options
 from timelog.pattern import ENGINES, compile_pattern, make_pattern
 from timelog.query import Results
-from timelog.scan import EXCLUSIONS, TEXT_INDEX
-from timelog.status import Status, status
 from timelog.storage import Storage
 from timelog.store import Store
-from timelog.timestamp import END, Time, to_us
-from timelog.uuid7 import milliseconds
-from timelog.verify import Verification, verify
+from timelog.timestamp import Time
 
 
-class EventLog:
+class EventLog(Care):
     """An open log. Made by `timelog.open`; a context manager that closes it at the end.
 
     Forgetting `close` loses nothing: what is in memory is flushed when the log is collected, when
@@ -59,11 +50,13 @@ class EventLog:
     """
 
     def __init__(self, path: Path, options: Options, storage: Storage) -> None:
-        self._store = Store(path, options, storage)
+        super().__init__(Store(path, options, storage))
         self._limits = options.limits
         self._max_content = options.limits.content
         self._flushes_in_call = options.flush_interval == 0 and options.is_writable
-        self._make = EntryMaker(options.limits, storage.time_ns, options.max_future)
+        self._make = EntryMaker(
+            options.limits, storage.time_ns, options.max_future, self._store.keeping
+        )
         self._kinds = self._make.kinds
         self._put = self._store.buffer.put
         weakref.finalize(self, Store.abandon, self._store).atexit = False
@@ -287,19 +280,11 @@ class EventLog:
         """
         check_id(id, self._limits)
         low, high = self._range(start, end)
-        found = None
-        ms = milliseconds(id)
-        if ms is not None:
-            first = ms * 1000 if low is None else max(low, ms * 1000)
-            after = ms * 1000 + 1000 if high is None else min(high, ms * 1000 + 1000)
-            if first < min(after, END):
-                # Of an id that carries the event's own time the text index knows nothing.
-                found = self._first_with(id, first, after, EXCLUSIONS - {TEXT_INDEX})
-        if found is None:
-            found = self._first_with(id, low, high, EXCLUSIONS)
+        store = self._readable()
+        found = find_event(store, store.view(), id, low, high)
         if found is None:
             raise EventNotFound(f"no event has the id {id!r}")
-        return found
+        return found[1]
 
     def files(self, start: Time | None = None, end: Time | None = None) -> list[FileRange]:
         """The fewest bytes of the fewest files that hold ``[start, end)``, for other tools.
@@ -335,85 +320,7 @@ class EventLog:
         store.refresh()
         return store.index.position
 
-    # -- looking after it -----------------------------------------------------------------
-
-    @property
-    def path(self) -> Path:
-        """The log's directory."""
-        return self._store.layout.root
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether `close` was called."""
-        return self._store.is_closed
-
-    def verify(
-        self, *, deep: bool = False, progress: Callable[[int, int], None] | None = None
-    ) -> Verification:
-        """Check every committed byte against its crc; ``deep`` also decodes every event.
-
-        Read-only, bounded by what was committed when it began. See `Verification`. ``progress`` is
-        told how many bytes are checked, and of how many, again and again. Raises `DamagedError` and
-        `StorageError` where the log cannot be checked.
-        """
-        store = self._readable()
-        index = store.read_index()
-        done, total = 0, index.totals().bytes
-
-        def advance(more: int) -> None:
-            nonlocal done
-            done += more
-            if progress is not None:
-                progress(done, total)
-
-        try:
-            return verify(store.layout, store.storage, index, deep=deep, advance=advance)
-        except OSError as error:
-            raise storage_error("verifying", error) from error
-
-    def audit(self, since: Time | None = None) -> Audit:
-        """Balance the books: account for every event that was ever entered. See `Audit`.
-
-        ``since``, as `append` takes times: only what was committed from the beginning of that UTC
-        day on. No text is read, so what it says of damage is what searches and the scrub have met.
-        Read-only. Raises `InvalidTime`, `StorageError`, `DamagedError` and `ClosedError`. Cost:
-        reading the day's index file of every day.
-        """
-        store = self._readable()
-        low, _ = self._range(since, None)
-        return audit(store, low)
-
-    def index_text(self) -> Indexing:
-        """Build the text index of everything that is committed, now; what was built.
-
-        With it a search for a text reads only the blocks that may hold it. It is built in the
-        background anyway, of what is sealed: call this after an import, or where no process stays.
-        Flushes first. Raises `MissingExtra` without numpy, `StorageError`, and `LockTimeout` where
-        another process builds for longer than ``lock_timeout``. Cost: about 6 ns a byte of text,
-        and 4 % of its size on the disk.
-        """
-        store = self._writable()
-        store.flusher.flush()
-        store.refresh()
-        try:
-            return store.indexer.build(store.options.lock_timeout)
-        except TimeoutError:
-            raise LockTimeout("another process builds the text index; wait for it") from None
-        except OSError as error:
-            raise storage_error("building the text index", error) from error
-
-    def health(self) -> Health:
-        """How the log is doing. Cheap; see `Health`."""
-        return health(self._readable())
-
-    def status(self) -> Status:
-        """How much there is, how fast it grows, and how long the disk will do. See `Status`.
-
-        What can be told of a log that is not well is told; its `health` is part of it. Read-only.
-        Raises `ClosedError`. Cost: no text is read; about 20 µs a day of the log and a file of
-        ``.timelog``, and in a log of less than two days the index files of these.
-        """
-        return status(self._readable())
+    # -- itself ----------------------------------------------------------------------------
 
     def close(self) -> None:
         """Flush and close. May be repeated. Errors as `flush`, and the log then stays open."""
@@ -433,47 +340,6 @@ class EventLog:
     def __repr__(self) -> str:
         state = "closed" if self.is_closed else f"mode={self._store.options.mode!r}"
         return f"<timelog.EventLog {str(self.path)!r} {state}>"
-
-    # -- inside ---------------------------------------------------------------------------
-
-    def _first_with(
-        self, id: str, start: int | None, end: int | None, exclusions: Iterable[str]
-    ) -> Event | None:
-        """The first event by position with that id, between two times in microseconds."""
-        nothing: frozenset[str] = frozenset()
-        asked = Filter(start, end, nothing, nothing, None, None, by_source=False, id=id)
-        store = self._readable()
-        results = Results(
-            store.layout,
-            store.storage,
-            store.index,
-            store.texts,
-            store.view(),
-            asked,
-            descending=False,
-            limit=None,
-            salvage=False,
-        )
-        return results.using(exclusions).first_arrived()
-
-    def _range(self, start: Time | None, end: Time | None) -> tuple[int | None, int | None]:
-        now = self._store.storage.time_ns() // 1000
-        low = None if start is None else to_us(start, now)
-        high = None if end is None else to_us(end, now)
-        if low is not None and high is not None and low > high:
-            raise InvalidInput(f"start ({start!r}) is after end ({end!r}); exchange them")
-        return low, high
-
-    def _readable(self) -> Store:
-        if self._store.is_closed:
-            raise ClosedError("the log is closed; open it again")
-        return self._store
-
-    def _writable(self) -> Store:
-        store = self._readable()
-        if not store.options.is_writable:
-            raise ReadOnlyError("the log was opened with mode='r'; use mode='a'")
-        return store
 
 
 def _is_duration(value: object) -> bool:

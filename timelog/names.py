@@ -34,6 +34,8 @@ TEXT_LOCK = "text.lock"
 SCRUB_LOCK = "scrub.lock"
 SCRUB = "scrub"
 STATE = "state"
+RETENTION = "retention"
+KEY = "key"
 TEXT_TEMPORARY = "text"
 JOURNAL = "journal"
 INDEX = "index"
@@ -190,6 +192,8 @@ class Layout:
         self.journals = self.control / JOURNAL
         self.index = self.control / INDEX
         self.index_root = self.index / ROOT
+        self.retention = self.control / STATE / RETENTION
+        self.key = self.control / STATE / KEY
         self.quarantine = self.control / QUARANTINE
         self.adopting = self.quarantine / ADOPTING
         self.temporary = self.control / TEMPORARY

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from timelog.errors import InvalidInput
 from timelog.event import Limits
+from timelog.quantity import parse_age
+from timelog.retention import Age, Retention, retention
+
+_LIMITS = {"age", "size", "partitions", "tags", "sources"}
 
 
 class Options(NamedTuple):
@@ -22,6 +27,9 @@ class Options(NamedTuple):
     text_index: bool
     scrub_interval: float
     scrub_shards: int
+    retention: Retention | None
+    compact_after: int | None
+    archive_after: int | None
     limits: Limits
 
     @property
@@ -42,6 +50,9 @@ def check_options(
     text_index: bool,
     scrub_interval: float | None,
     scrub_shards: int | None,
+    retention: Age | Mapping[str, Any] | None,
+    compact_after: Age | None,
+    archive_after: Age | None,
     max_content: int,
     max_fields: int,
 ) -> Options:
@@ -88,8 +99,24 @@ def check_options(
         text_index,
         scrub_interval,
         scrub_shards,
+        _policy(retention),
+        None if compact_after is None else parse_age(compact_after, "compact_after"),
+        None if archive_after is None else parse_age(archive_after, "archive_after"),
         limits,
     )
+
+
+def _policy(value: Age | Mapping[str, Any] | None) -> Retention | None:
+    """What ``retention=`` means: an age, or several limits by name."""
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        return retention(age=value)
+    if unknown := set(value) - _LIMITS:
+        raise InvalidInput(
+            f"retention has no {min(map(str, unknown))!r}; it may have {', '.join(sorted(_LIMITS))}"
+        )
+    return retention(**value)
 
 
 def _number(name: str, value: float | None, variable: str, default: float) -> float:

@@ -180,15 +180,15 @@ class Results:
         """All events in order as a pandas frame, in memory."""
         return arrow.to_pandas(self.to_arrow())
 
-    def first_arrived(self) -> Event | None:
-        """Of the matching events the one with the lowest position, or None."""
+    def first_arrived(self) -> tuple[int, Event] | None:
+        """Of the matching events the one with the lowest position, behind that; or None."""
         scanner = self._scanner()
         best: tuple[int, Event] | None = None
         for found in self._found(scanner):
             for position, event in zip(found.positions(), found.events, strict=True):
                 if best is None or position < best[0]:
                     best = position, event
-        return best[1] if best else None
+        return best
 
     def explain(self) -> Explanation:
         """Run the search to its end and tell what each stage skipped, read and decoded."""

@@ -20,8 +20,8 @@ class Removal(msgspec.Struct):
     ``horizons``: what expired, see `timelog.horizons`. ``partitions``:
     those that went whole and are to be moved to the trash, by the sequence of the commit.
     ``segments``: those that were replaced and are to be unlinked. ``before`` and ``sequence``: days
-    before that time may have gone, the last by that commit. ``trusted``: when the newest commit was
-    made whose clock could be trusted.
+    before that time may have gone, the last by that commit. ``trusted``: the time of the newest
+    commit, as far as the clock could be trusted; 0 where there is none.
     """
 
     horizons: tuple[dict[str, int], ...] = ()
@@ -43,8 +43,7 @@ class Removal(msgspec.Struct):
             self._expire(commit.expiry, commit.sequence)
         if commit.replacement is not None:
             self._replace(commit.replacement)
-        if not commit.doubtful:
-            self.trusted = max(self.trusted, commit.time)
+        self.trusted = commit.clock or commit.time
 
     def emptied(self, day: int, sequence: int) -> None:
         """Note that nothing is left of a day by the commit ``sequence``."""

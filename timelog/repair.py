@@ -81,7 +81,10 @@ class Repairer:
             begin_journal(self._layout, self._storage, self._index, valid=self._valid())
             self._index.refresh(until=None)
         if boot_changed or (state is not None and state.busy is not None):
-            self._lock.write(State(self._boot, None, self._index.end, self._index.synced_end))
+            clock = state.clock if state is not None and not boot_changed else None
+            self._lock.write(
+                State(self._boot, None, self._index.end, self._index.synced_end, clock=clock)
+            )
         if not self._is_swept:
             sweep_temporary(self._layout, self._storage)
             self._is_swept = True

@@ -135,7 +135,7 @@ class DayFacts(NamedTuple):
         return self.start + DAY
 
 
-class Expired(NamedTuple):
+class Departure(NamedTuple):
     """A partition that has to go, and why: ``"age"``, ``"partitions"`` or ``"size"``."""
 
     start: int
@@ -146,7 +146,7 @@ class Choice(NamedTuple):
     """What has expired from now on, and the partitions that go whole, in order."""
 
     horizons: Horizons
-    days: tuple[Expired, ...]
+    days: tuple[Departure, ...]
 
 
 def advance(
@@ -168,7 +168,7 @@ def advance(
         return Choice(present, ())
     horizons = joined(present, policy.horizon(now))
     before, after = Keeping(present), Keeping(horizons)
-    gone = [Expired(day.start, "age") for day in days if _is_behind(day, before, after)]
+    gone = [Departure(day.start, "age") for day in days if _is_behind(day, before, after)]
     aged = {start for start, _ in gone}
     pushed = _pushed_out(policy, now, [day for day in days if day.start not in aged], overhead)
     if pushed:
@@ -210,14 +210,14 @@ def _is_behind(day: DayFacts, before: Keeping, after: Keeping) -> bool:
 
 def _pushed_out(
     policy: Retention, now: int, days: Sequence[DayFacts], overhead: int
-) -> list[Expired]:
+) -> list[Departure]:
     """The oldest of ``days``, until the limits of number and size hold."""
     current = [day.start for day in days if day.events and day.start <= now]
     if not current:
         return []
     number = len(current)
     size = sum(day.bytes for day in days) + overhead
-    pushed: list[Expired] = []
+    pushed: list[Departure] = []
     for day in days:
         if day.start >= current[-1]:
             break
@@ -227,7 +227,7 @@ def _pushed_out(
             why = "size"
         else:
             break
-        pushed.append(Expired(day.start, why))
+        pushed.append(Departure(day.start, why))
         number -= day.events > 0
         size -= day.bytes
     return pushed

@@ -51,6 +51,10 @@ class Storage:
         """Seconds of a clock that never goes back."""
         return time.monotonic()
 
+    def uptime(self) -> float:
+        """Seconds since the machine started, those in which it slept included."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
     def boot_id(self) -> str:
         """A text that changes at each boot of the machine; `UNKNOWN_BOOT` where none is known."""
         return _boot_id()

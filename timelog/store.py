@@ -17,6 +17,7 @@ from pathlib import Path
 from timelog import mounts, signals
 from timelog.buffer import Buffer
 from timelog.create import create_log, log_id
+from timelog.deletion import Deleter
 from timelog.errors import (
     ClosedError,
     DamagedError,
@@ -29,6 +30,7 @@ from timelog.errors import (
 from timelog.exposure import exposed, warning
 from timelog.flush import Flusher
 from timelog.guard import check_reentry
+from timelog.horizons import Keeping
 from timelog.index import Index
 from timelog.indexer import TextIndexer, is_possible
 from timelog.names import Layout
@@ -38,6 +40,7 @@ from timelog.scrub import Scrubber
 from timelog.storage import Storage
 from timelog.textindex import TextIndex
 from timelog.timer import PeriodicTimer
+from timelog.upkeep import Upkeep
 
 _log = logging.getLogger("timelog")
 
@@ -45,6 +48,8 @@ _LONGEST_PAUSE = 30.0
 # Seconds between two looks for what to index, and between two files of the text index.
 _INDEX_INTERVAL = 30.0
 _INDEX_PAUSE = 1.0
+# Seconds between two looks for what to compact.
+_UPKEEP_INTERVAL = 60.0
 # Kept until they are closed: what is in memory when the interpreter exits is flushed then.
 _open_stores: set[Store] = set()
 
@@ -72,6 +77,7 @@ class Store:
             self.index.load()
             if options.is_writable:
                 self.flusher.take_store()
+                self._expire_at_open()
                 # Not the root, which may be a link.
                 mounts.warn_of_network(self.layout.control, storage)
             found = exposed(self.layout, self.storage)
@@ -130,7 +136,34 @@ class Store:
             self._scrubbing_failed,
             "timelog-scrub",
         )
+        self.upkeep = Upkeep(
+            self.layout,
+            self.storage,
+            self.index,
+            self.flusher.committer,
+            compact_after=options.compact_after,
+            archive_after=options.archive_after,
+        )
+        self.deleter = Deleter(
+            self.layout,
+            self.storage,
+            self.index,
+            self.flusher.committer,
+            self.upkeep.compactor,
+        )
+        self._looking_after = PeriodicTimer(
+            _UPKEEP_INTERVAL, self._look_after, self._looking_after_failed, "timelog-upkeep"
+        )
+        self._keeping = (self.index.removal.horizons, Keeping(self.index.removal.horizons))
         self._close_in_worker_process()
+
+    def keeping(self) -> Keeping:
+        """What has expired, as far as this process knows."""
+        horizons = self.index.removal.horizons
+        known = self._keeping
+        if known[0] is not horizons:
+            known = self._keeping = (horizons, Keeping(horizons))
+        return known[1]
 
     def refresh(self) -> None:
         """Catch up with what other processes committed, as every look at the log begins."""
@@ -178,7 +211,7 @@ class Store:
         in silence.
         """
         check_reentry(self._closing, "closing it")
-        if any(timer.is_current for timer in (self.timer, self._indexing, self._scrubbing)):
+        if any(timer.is_current for timer in self._timers()):
             # Not by waiting: who closes already may be waiting for this very thread to end. No
             # signal handler runs in it, so nothing can come between the two lines.
             if self._closing.acquire(blocking=False):
@@ -195,9 +228,8 @@ class Store:
         if self.is_closed:
             return
         if self.options.is_writable:
-            self.timer.stop()
-            self._indexing.stop()
-            self._scrubbing.stop()
+            for timer in self._timers():
+                timer.stop()
             # From here on no event is taken, so the last flush has all of them.
             self.buffer.refuse(ClosedError("the log is closed; open it again to append"))
             try:
@@ -206,6 +238,7 @@ class Store:
                 self.buffer.refuse(self.flusher.committer.degraded)
                 self._indexing = self._indexing.renewed()
                 self._scrubbing = self._scrubbing.renewed()
+                self._looking_after = self._looking_after.renewed()
                 self.timer = self.timer.renewed()
                 self.timer.start()
                 raise
@@ -250,6 +283,7 @@ class Store:
         self.flusher.after_fork()
         self.indexer.after_fork()
         self.scrubber.after_fork()
+        self.upkeep.after_fork()
         # Results made before the fork hold it, and another thread may have held its lock.
         self.index.lock = threading.RLock()
         if self.is_closed:
@@ -290,12 +324,16 @@ class Store:
             self._start(self._indexing)
         if self.options.scrub_interval:
             self._start(self._scrubbing)
+        self._start(self._looking_after)
         return None
 
     def _failed(self, error: Exception) -> None:
         _log.critical("the flusher's thread met an unexpected error and goes on", exc_info=error)
 
-    # -- the text index and the scrub -----------------------------------------------------
+    # -- what else goes on in the background ----------------------------------------------
+
+    def _timers(self) -> tuple[PeriodicTimer, ...]:
+        return self.timer, self._indexing, self._scrubbing, self._looking_after
 
     @staticmethod
     def _start(timer: PeriodicTimer) -> None:
@@ -320,6 +358,23 @@ class Store:
 
     def _scrubbing_failed(self, error: Exception) -> None:
         _log.warning("stored blocks could not be checked in the background: %s", error)
+
+    def _look_after(self) -> None:
+        timer = self._looking_after
+        self.upkeep.step(lambda: timer.is_stopping)
+
+    def _looking_after_failed(self, error: Exception) -> None:
+        _log.warning("the log could not be looked after, it is tried again: %s", error)
+
+    def _expire_at_open(self) -> None:
+        """Keep the policy that was given, and let go what it does not keep."""
+        if self.options.retention is not None and self.options.retention != self.upkeep.policy():
+            self.upkeep.set_policy(self.options.retention)
+        try:
+            self.upkeep.expire()
+        except TimelogError as error:
+            # The log is of use all the same; `timelog.health` tells.
+            _log.warning("nothing expired at opening, it is tried again: %s", error)
 
     def _find_or_create(self) -> str:
         try:
