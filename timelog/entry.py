@@ -10,7 +10,7 @@ import msgpack
 import msgspec
 
 from timelog.buffer import EVENT_OVERHEAD, Entry
-from timelog.errors import ExpiredTime, InvalidEvent, InvalidInput, InvalidTime
+from timelog.errors import ExpiredError, InvalidEvent, InvalidInput, InvalidTime
 from timelog.event import (
     Event,
     Limits,
@@ -116,7 +116,7 @@ class EntryMaker:
                 )
             keeping = self._keeping()
             if us < keeping.high and keeping.is_expired(us, source, tags):
-                raise ExpiredTime(
+                raise ExpiredError(
                     f"{timestamp!r} is older than what the log keeps of such events; they would "
                     "be gone at once"
                 )

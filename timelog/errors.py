@@ -6,7 +6,7 @@
     ├── InvalidInput (ValueError)      an argument is wrong; nothing was written
     │   ├── InvalidEvent               content, source, tags, id, fields
     │   ├── InvalidTime                a time that cannot be read, or is out of range
-    │   ├── ExpiredTime                an event is older than what the log keeps of such events
+    │   ├── ExpiredError               an event is older than what the log keeps of such events
     │   └── InvalidPattern             a regular expression that does not compile, or is refused
     ├── MissingExtra (ImportError)     an optional package is needed; says how to install it
     ├── SearchTimeout (TimeoutError)   a search took longer than its ``timeout``
@@ -35,7 +35,7 @@ __all__ = [
     "DamagedError",
     "DegradedError",
     "EventNotFound",
-    "ExpiredTime",
+    "ExpiredError",
     "InvalidEvent",
     "InvalidInput",
     "InvalidPattern",
@@ -68,7 +68,7 @@ class InvalidTime(InvalidInput):
     """A time cannot be read, has no zone, or is out of range."""
 
 
-class ExpiredTime(InvalidInput):
+class ExpiredError(InvalidInput):
     """An event is older than what the log keeps of such events."""
 
 

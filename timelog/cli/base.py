@@ -92,6 +92,12 @@ def open_log(args: argparse.Namespace, mode: Literal["a", "r"]) -> timelog.Event
     return timelog.open(log_directory(args), mode=mode)
 
 
+def open_to_change(args: argparse.Namespace) -> timelog.EventLog:
+    """Open the log that ``args`` name for writing, if it is there."""
+    open_log(args, "r").close()
+    return open_log(args, "a")
+
+
 def chosen_zone(args: argparse.Namespace) -> Zone:
     """Return the zone of times that say none: ``--utc``, ``--tz``, ``TIMELOG_TZ``, else local."""
     if args.utc:

@@ -111,6 +111,34 @@ of events is not read: 'timelog verify' does that.
 exit code: 0 the books balance, 1 they do not, 2 not checked, 3 they do, and something is damaged
 {TIMES}"""
 
+VACUUM = """examples:
+  timelog --dir data vacuum --time '30 days' --tag 'audit=3 years' --dry-run
+  timelog vacuum --size 10G
+  timelog vacuum --suspend
+
+Without limits, what the log was opened with: timelog.open(path, retention=…). Whole UTC days go,
+the oldest first; a day goes by age when its end is too old. K, M, G, T are powers of 1024.
+
+exit code: 0 done, 1 expiry is suspended, 2 an error"""
+
+COMPACT = """examples:
+  timelog --dir data compact
+  timelog compact --older-than '30 days' --archive
+
+What was deleted, or has expired, is left out. Programs that write the log do this in the
+background.
+
+exit code: 0 done, 2 an error, 3 done, but damaged files were left as they are"""
+
+DELETE = f"""examples:
+  timelog --dir data delete 01a21420-6a70-7497-831f-26527c2a3005
+  timelog delete --erase 01a21420-6a70-7497-831f-26527c2a3005
+  timelog delete --list --json | jq -r .id
+  echo "$line" | timelog delete --prove -
+
+exit code: 0 done, 1 an event was not found, or no proof, 2 an error
+{TIMES}"""
+
 DEMO = """examples:
   timelog demo
   timelog demo --dir demo-log

@@ -58,6 +58,11 @@ def make_parser() -> Parser:
         _command(commands, "torture", "try what a disk keeps of its promises", examples.TORTURE)
     )
     _audit(_command(commands, "audit", "account for every event ever entered", examples.AUDIT))
+    _vacuum(_command(commands, "vacuum", "let old events go", examples.VACUUM))
+    _compact(
+        _command(commands, "compact", "make few files of those of days before", examples.COMPACT)
+    )
+    _delete(_command(commands, "delete", "hide single events for ever", examples.DELETE))
     _command(commands, "demo", "make a small log and show what can be done with it", examples.DEMO)
     completion = _command(
         commands, "completion", "print completions for a shell", examples.COMPLETION
@@ -299,6 +304,57 @@ def _audit(parser: Parser) -> None:
         help="only what was committed from the beginning of that UTC day on",
     )
     parser.add_argument("--json", action="store_true", help="as one line of JSON")
+    _add_zone(parser)
+
+
+def _vacuum(parser: Parser) -> None:
+    add = parser.add_argument
+    add("--time", metavar="AGE", help="how long events are kept ('30 days')")
+    add("--size", metavar="SIZE", help="how much the log may take on the disk ('10 GB')")
+    add("--files", metavar="N", help="how many days with events are kept")
+    add(
+        "--tag",
+        metavar="TAG=AGE",
+        dest="tags",
+        type=text_argument,
+        action="append",
+        default=[],
+        help="how long events with this tag are kept, in place of --time; repeatable",
+    )
+    add(
+        "--source",
+        metavar="SOURCE=AGE",
+        dest="sources",
+        type=text_argument,
+        action="append",
+        default=[],
+        help="how long events from this source are kept, likewise; repeatable",
+    )
+    add("--dry-run", action="store_true", help="change nothing, print what would go")
+    add("--confirm-clock", action="store_true", help="the clock is right, although it jumped")
+    stop = parser.add_mutually_exclusive_group()
+    stop.add_argument("--suspend", action="store_true", help="let nothing expire from now on")
+    stop.add_argument("--resume", action="store_true", help="let events expire again")
+    add("--json", action="store_true", help="as one line of JSON")
+    add("-q", "--quiet", action="store_true", help="only the exit code")
+
+
+def _compact(parser: Parser) -> None:
+    add = parser.add_argument
+    add("--older-than", metavar="AGE", help="only days that ended so long ago ('7 days')")
+    add("--archive", action="store_true", help="compress them, too (.jsonl.zst)")
+    add("--json", action="store_true", help="as one line of JSON")
+    add("-q", "--quiet", action="store_true", help="only the exit code")
+
+
+def _delete(parser: Parser) -> None:
+    add = parser.add_argument
+    add("ids", metavar="ID", nargs="*", type=text_argument, help="the id of an event")
+    add("--erase", action="store_true", help="write its file anew at once, without its text")
+    add("--list", action="store_true", help="print what was deleted")
+    add("--prove", metavar="FILE", help="say which deleted events these lines were; - is stdin")
+    add("--json", action="store_true", help="as lines of JSON")
+    add("-q", "--quiet", action="store_true", help="only the exit code")
     _add_zone(parser)
 
 
