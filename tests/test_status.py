@@ -340,7 +340,7 @@ def test_the_table_says_it_in_words(open_log: OpenLog, disk: Disk, path: Path) -
     assert lines[0] == f"log         {path}"
     assert "health      healthy" in lines
     assert "oldest      2024-10-01T12:00:00.000000Z" in lines
-    assert "disk left   123.5 MB" in lines
+    assert "disk left   117.7 MiB" in lines
     assert any(line.startswith("committed   16 in 13.0 hours: 29.5 a day, ") for line in lines)
     assert any(line.startswith("            40 in 3.0 days: 13.2 a day, ") for line in lines)
     assert lines[-5:] == [

@@ -116,7 +116,10 @@ class Day:
         _erase(files, self._erased)
         if self._removed:
             self._sum_up(files)
-        self.weight = sum(len(segment.blocks) for segment in files)
+        # Blocks that were sorted by time may have many positions to tell.
+        self.weight = sum(
+            1 + len(block.runs) // 64 for segment in files for block in segment.blocks
+        )
         # Last, so that an interrupt lets it be loaded again.
         self.files = files
         self.pending, self.fences, self._removed = [], [], []

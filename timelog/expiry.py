@@ -16,7 +16,7 @@ import msgspec
 from timelog import names
 from timelog.commit import Committer, Draft
 from timelog.errors import DamagedError, storage_error
-from timelog.horizons import Facts, Held
+from timelog.horizons import Facts, Held, Keeping
 from timelog.index import Index
 from timelog.journal import Expiry
 from timelog.names import Layout
@@ -181,3 +181,24 @@ class Expirer:
 def default_horizon(index: Index) -> int:
     """Before which time everything has expired that no rule keeps longer; 0 for none."""
     return max((horizon.get("", 0) for horizon in index.removal.horizons), default=0)
+
+
+def gone_since(index: Index, position: int, start: int | None) -> str:
+    """What of the events before ``position`` has expired from ``start`` on, in a sentence.
+
+    ``start`` in microseconds, None for all; empty where it is nothing.
+    """
+    with index.lock:
+        horizons = index.removal.horizons
+        high = Keeping(horizons).high
+        if start is not None and start >= high:
+            return ""
+        has_gone = any(row.expired for row in index.ledger if row.position < position)
+        is_hidden = any(day.count for day in index.days.values() if day.start < high)
+    if not has_gone and not is_hidden:
+        return ""
+    before = default_horizon(index) or high
+    return (
+        f"not all that was there as of position {position}: events before "
+        f"{to_datetime(before):%Y-%m-%d} have expired"
+    )

@@ -125,6 +125,17 @@ def health(store: Store) -> Health:
     if index.lost:
         warnings.append(f"power cuts took {index.lost} commits, as sync='off' permits")
     try:
+        policy = store.upkeep.policy()
+        doubt = store.flusher.committer.clock_doubt() if policy is not None else ""
+        if doubt:
+            warnings.append(doubt)
+    except (DamagedError, StorageError) as error:
+        warnings.append(str(error))
+    except OSError as error:
+        warnings.append(f"the lock file cannot be read: {in_words(error)}")
+    if store.upkeep.expiry_error:
+        warnings.append(f"nothing expires: {store.upkeep.expiry_error}")
+    try:
         if found := exposed(store.layout, store.storage):
             warnings.append(warning(store.layout.root, found))
     except OSError as error:

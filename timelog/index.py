@@ -429,10 +429,12 @@ class Index:
             self._remove(commit)
             for block in commit.blocks:
                 day = self.day(segment_name(block.path).span.start)
-                if commit.replacement is None:
-                    day.enter(block, commit.time, self.time)
-                else:
+                if commit.replacement is not None:
                     day.add(block, commit.time)
+                    continue
+                day.enter(block, commit.time, self.time)
+                # It waited while its time passed.
+                day.is_due = day.is_due or block.first < self.removal.high
             if commit.durable:
                 self.unsynced.clear()
                 self.synced = commit.sequence

@@ -31,6 +31,7 @@ from timelog.errors import (
     TimelogError,
 )
 from timelog.event import Event, check_content, check_id, check_source, check_tags
+from timelog.expiry import gone_since
 from timelog.files import FileRange, file_ranges
 from timelog.filter import Filter
 from timelog.lookup import find_event
@@ -203,7 +204,8 @@ class EventLog(Care):
         an event must have all of them. ``source``: one or several, of which it must have one.
         ``pattern``: ``re.search`` must find it in the content. ``where``: any callable of an
         `Event`. ``order``: ``"asc"`` or ``"desc"``. ``limit``: at most so many. ``as_of``: only
-        the events committed before this `position`, for the same answer for ever. ``salvage``:
+        the events committed before this `position`, for the same answer for ever; once something of
+        it has expired, `Results.gone` says so. ``salvage``:
         of damaged blocks yield what can be read instead of nothing.
 
         Two ways to guard against a pattern that somebody else wrote: ``engine="linear"`` tests it
@@ -243,12 +245,14 @@ class EventLog(Care):
             source is not None,
         )
         view = store.view()
+        gone = ""
         if as_of is not None:
             if as_of > view.position:
                 raise CursorError(
                     f"position {as_of} is ahead of the log, which ends at {view.position}"
                 )
             view = view._replace(position=as_of, memory=())
+            gone = gone_since(store.index, as_of, low)
         return Results(
             store.layout,
             store.storage,
@@ -262,6 +266,7 @@ class EventLog(Care):
             start_deadline=(
                 None if timeout is None else partial(Deadline, timeout, store.storage.monotonic)
             ),
+            gone=gone,
         )
 
     def __iter__(self) -> Iterator[Event]:

@@ -129,6 +129,7 @@ class Results:
         limit: int | None,
         salvage: bool,
         start_deadline: Callable[[], Deadline] | None = None,
+        gone: str = "",
     ) -> None:
         self._layout = layout
         self._storage = storage
@@ -140,8 +141,18 @@ class Results:
         self._limit = limit
         self._salvage = salvage
         self._start_deadline = start_deadline
+        self._gone = gone
         self._exclusions = EXCLUSIONS
         self.damage: list[Damage] = []
+
+    @property
+    def gone(self) -> str:
+        """What an answer ``as_of`` a position has no more, in a sentence; else ``""``.
+
+        Something that was committed before the position, and may be in the range asked for, has
+        expired since, or lies before what expires. Deleted events are not told of.
+        """
+        return self._gone
 
     def __iter__(self) -> Iterator[Event]:
         """Yield the events in order. Damaged blocks are withheld and named in ``damage``."""

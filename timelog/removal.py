@@ -54,6 +54,11 @@ class Removal(msgspec.Struct):
         """Numbers of files of a day that has none: those up to this one may have been used."""
         return self.sequence if day < self.before else 0
 
+    @property
+    def high(self) -> int:
+        """What is not older than this has not expired, whatever it is."""
+        return max((max(horizon.values()) for horizon in self.horizons), default=FIRST)
+
     def is_going(self, path: str) -> bool:
         """Whether nothing of a file is committed any more, and it may still stand on the disk."""
         return path in self.segments or path.partition("/")[0] in self.partitions

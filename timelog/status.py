@@ -7,10 +7,12 @@ from collections.abc import Callable
 import msgspec
 
 from timelog import names
-from timelog.errors import in_words
+from timelog.errors import TimelogError, in_words
 from timelog.growth import Rate, full_at, rates
 from timelog.health import Health, health
 from timelog.histogram import Histogram, histogram
+from timelog.quantity import size_text
+from timelog.retention import Retention, next_expiry
 from timelog.store import Store
 from timelog.timestamp import DAY, SECOND, to_text
 from timelog.usage import Usage, usage
@@ -29,7 +31,9 @@ class Status(msgspec.Struct, frozen=True):
     ``usage``: the bytes on the disk; ``free``: those that the file system has left; both None where
     they cannot be told, and ``unseen`` says why. ``rates``: what was committed today, and in seven
     days, of UTC. ``full``: when the disk is full at the last of them, if this log is all that
-    grows; None where nothing does, or in over a century. ``histogram``: the events of each day or
+    grows; None where nothing does, or in over a century. ``retention``: what the log keeps, None
+    where nobody said, or it cannot be read; ``next_expiry``: when the next day goes by age, None
+    for never. ``histogram``: the events of each day or
     hour; None for an empty log.
     """
 
@@ -42,6 +46,8 @@ class Status(msgspec.Struct, frozen=True):
     unseen: str
     rates: tuple[Rate, ...]
     full: int | None
+    retention: Retention | None
+    next_expiry: int | None
     histogram: Histogram | None
 
     def rows(
@@ -72,6 +78,8 @@ class Status(msgspec.Struct, frozen=True):
         rows += [
             ("disk left", (self._left(),)),
             ("disk full", (self._full(show),)),
+            ("keeps", (str(self.retention) if self.retention is not None else "everything",)),
+            ("next expiry", (show(self.next_expiry) if self.next_expiry is not None else "-",)),
             ("checked", (show(health.last_scrub) if health.last_scrub else "-",)),
         ]
         if self.histogram is not None:
@@ -130,6 +138,15 @@ def status(store: Store) -> Status:
         used = usage(store.layout, store.storage, index)
     except OSError as error:
         unseen = in_words(error)
+    policy = next_one = None
+    try:
+        policy = store.upkeep.policy()
+    except TimelogError:
+        # Health says so.
+        pass
+    if policy is not None:
+        facts = store.upkeep.expirer.facts({})
+        next_one = next_expiry(index.removal.horizons, policy, facts, now)
     recent = rates(index, now)
     if recent and used is not None and free is not None and report.bytes:
         # The journal and the rest do not grow with the log.
@@ -145,6 +162,8 @@ def status(store: Store) -> Status:
         unseen=unseen,
         rates=recent,
         full=full,
+        retention=policy,
+        next_expiry=next_one,
         histogram=bars,
     )
 
@@ -183,11 +202,4 @@ def _time(seconds: float) -> str:
 
 
 def _size(number: float) -> str:
-    """``1.2 GB``, in powers of 1,000."""
-    if number < 1_000:
-        return f"{number:.0f} bytes"
-    for unit in ("kB", "MB", "GB"):
-        number /= 1_000
-        if round(number, 1) < 1_000:
-            return f"{number:.1f} {unit}"
-    return f"{number / 1_000:,.1f} TB"
+    return size_text(round(number))

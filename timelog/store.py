@@ -368,8 +368,8 @@ class Store:
 
     def _expire_at_open(self) -> None:
         """Keep the policy that was given, and let go what it does not keep."""
-        if self.options.retention is not None and self.options.retention != self.upkeep.policy():
-            self.upkeep.set_policy(self.options.retention)
+        if self.options.retention is not None:
+            self.upkeep.keep(self.options.retention)
         try:
             self.upkeep.expire()
         except TimelogError as error:

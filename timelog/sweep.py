@@ -50,9 +50,9 @@ def clear(
     index: Index,
     is_stopped: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Unlink segments that were replaced, and all that is in the trash. Needs no lock.
+    """Unlink segments that were replaced, all that is in the trash, and its text index.
 
-    Ends early where ``is_stopped`` says so. Raises ``OSError``. Cost: one unlink for each file.
+    Needs no lock. Ends early where ``is_stopped`` says so. Raises ``OSError``. Cost: one unlink for each file.
     """
     unlink_replaced(layout, storage, index, is_stopped)
     for name in storage.names(layout.trash) if storage.is_directory(layout.trash) else ():
@@ -66,6 +66,17 @@ def clear(
             if names.parse_segment(f"{partition}/{file}") is not None:
                 storage.unlink(path / file)
         storage.remove_directory(path)
+    _unlink_text_indexes(layout, storage, index)
+
+
+def _unlink_text_indexes(layout: Layout, storage: Storage, index: Index) -> None:
+    """Unlink the text index of days that went."""
+    for name in storage.names(layout.index):
+        day = names.parse_text_index(name)
+        with index.lock:
+            is_gone = day is not None and day < index.removal.before and day not in index.days
+        if is_gone:
+            storage.unlink(layout.index / name)
 
 
 def unlink_replaced(

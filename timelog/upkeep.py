@@ -14,7 +14,7 @@ import msgspec
 from timelog import names
 from timelog.commit import Committer
 from timelog.compaction import Compactor
-from timelog.errors import LockTimeout, storage_error
+from timelog.errors import DamagedError, LockTimeout, storage_error
 from timelog.expiry import Expired, Expirer
 from timelog.index import Index
 from timelog.names import Layout
@@ -67,8 +67,19 @@ class Upkeep:
         except OSError as error:
             raise storage_error("reading the log's retention", error) from error
 
-    def set_policy(self, policy: Retention) -> None:
-        """Let the log keep this from now on. Errors as of a flush."""
+    def keep(self, policy: Retention) -> None:
+        """Let the log keep this from now on, be it suspended or not. Errors as of a flush."""
+        try:
+            known = self.policy()
+        except DamagedError:
+            # It is written anew.
+            known = None
+        if known is not None and known.suspended:
+            policy = msgspec.structs.replace(policy, suspended=True)
+        if policy != known:
+            self._store(policy)
+
+    def _store(self, policy: Retention) -> None:
         temporary = self._layout.temporary / names.RETENTION
         try:
             self._committer.exclusive(
@@ -78,9 +89,9 @@ class Upkeep:
             raise storage_error("storing the log's retention", error) from error
 
     def suspend(self, *, suspended: bool) -> None:
-        """Let nothing expire from now on, or let it again. Errors as `set_policy`."""
+        """Let nothing expire from now on, or let it again. Errors as `keep`."""
         policy = self.policy() or Retention()
-        self.set_policy(msgspec.structs.replace(policy, suspended=suspended))
+        self._store(msgspec.structs.replace(policy, suspended=suspended))
 
     def expire(self) -> Expired | None:
         """Let go what the log's policy does not keep; None where there is none."""

@@ -16,6 +16,7 @@ from timelog.cli.base import (
     NOTHING,
     CommandError,
     chosen_zone,
+    complain,
     complain_once,
     open_log,
 )
@@ -42,6 +43,8 @@ def run(args: argparse.Namespace) -> int:
             found = explanation.matched.events > 0
         else:
             found = _print(args, results, pattern)
+        if results.gone:
+            complain(results.gone)
         damage = _damage(log, results)
     for text in damage:
         complain_once(text)

@@ -65,6 +65,8 @@ def _as_data(log: timelog.EventLog) -> dict[str, Any]:
             "full": _utc(status.full) if status.full is not None else None,
             "unseen": escape(status.unseen),
         },
+        "keeps": None if status.retention is None else msgspec.to_builtins(status.retention),
+        "next_expiry": _utc(status.next_expiry) if status.next_expiry is not None else None,
         "histogram": None
         if bars is None
         else {
