@@ -72,16 +72,27 @@ class Committer:
         # The journal file whose name this process knows to be on the disk.
         self._named = 0
         self.degraded: DegradedError | None = None
+        self._is_taken = False
         # Set while checkpoints fail: nothing is lost, but the journal grows.
         self.checkpoint_error = ""
 
     def exclusive(self, act: Callable[[], _Result], *, closing: bool = False) -> _Result:
         """Call ``act`` while the store is taken, repaired and caught up with; its result.
 
-        Then a checkpoint is written where one is due, or when ``closing``. Raises what ``act``
-        does, `LockTimeout`, `DegradedError` and ``OSError``.
+        Then a checkpoint is written where one is due, or when ``closing``. What ``act`` calls may
+        call this again. Raises what ``act`` does, `LockTimeout`, `DegradedError` and ``OSError``.
         """
-        with self.lock, self._store_lock.held():
+        with self.lock:
+            if self._is_taken:
+                return act()
+            self._is_taken = True
+            try:
+                return self._exclusive(act, closing)
+            finally:
+                self._is_taken = False
+
+    def _exclusive(self, act: Callable[[], _Result], closing: bool) -> _Result:
+        with self._store_lock.held():
             self._repair()
             self.is_unfinished = False
             # What is not finished of a day that went must not meet what comes to it now.

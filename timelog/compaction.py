@@ -28,7 +28,7 @@ from timelog.names import Layout, SegmentName, parse_segment
 from timelog.rewrite import DamagedSegment, Output, Rewriter, Rewritten, Stopped
 from timelog.span import Span
 from timelog.storage import Storage
-from timelog.sweep import clear
+from timelog.sweep import clear, unlink_replaced
 from timelog.timestamp import DAY, END, MINUTE
 
 # A day with more text than this becomes segments of an hour.
@@ -173,18 +173,17 @@ class Compactor:
         return Compaction(damage=tuple(left_alone.values()))
 
     def erase(self, path: str) -> None:
-        """Write a segment anew without what was deleted in it; needs `only_one`.
+        """Write a segment anew without what was deleted in it, and unlink it; needs `only_one`.
 
         Errors as `compact`; `DamagedError` where it is damaged.
         """
         name = parse(path)
         day = name.span.start - name.span.start % DAY
         rewrite = partial(self._rewrite_one, day, name)
-        for _ in range(_TRIES):
-            if rewrite():
-                return
-        # Whoever writes to it has to wait.
-        self._committer.exclusive(rewrite)
+        if not any(rewrite() for _ in range(_TRIES)):
+            # Whoever writes to it has to wait.
+            self._committer.exclusive(rewrite)
+        unlink_replaced(self._layout, self._storage, self._index)
 
     @contextmanager
     def only_one(self, timeout: float) -> Iterator[None]:
