@@ -31,15 +31,19 @@ def move_to_trash(layout: Layout, storage: Storage, index: Index) -> None:
             is_back = day is None or day.start in index.days
         # What is there again is not what went: this process knew of it late.
         if not is_back and storage.is_directory(path):
-            found = [f"{partition}/{name}" for name in storage.names(path)]
-            ours = [each for each in found if _is_segment(layout, storage, each)]
+            found = dict(storage.entries(path))
+            ours = [
+                name
+                for name, status in found.items()
+                if stat.S_ISREG(status.st_mode) and names.parse_segment(f"{partition}/{name}")
+            ]
             if len(ours) == len(found):
                 storage.rename(path, layout.trash / names.trashed(partition, sequence))
                 storage.sync_directory(layout.trash)
                 storage.sync_directory(layout.root)
             else:
                 with index.lock:
-                    index.removal.segments |= dict.fromkeys(ours)
+                    index.removal.segments |= {f"{partition}/{name}": None for name in ours}
         with index.lock:
             index.removal.partitions.pop(partition, None)
 
