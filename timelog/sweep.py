@@ -56,7 +56,8 @@ def clear(
 ) -> None:
     """Unlink segments that were replaced, all that is in the trash, and its text index.
 
-    Needs no lock. Ends early where ``is_stopped`` says so. Raises ``OSError``. Cost: one unlink for each file.
+    Needs no lock. Ends early where ``is_stopped`` says so. Raises ``OSError``. Cost: an unlink for
+    each file.
     """
     unlink_replaced(layout, storage, index, is_stopped)
     for name in storage.names(layout.trash) if storage.is_directory(layout.trash) else ():

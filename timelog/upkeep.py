@@ -100,10 +100,16 @@ class Upkeep:
         return None if policy is None else self.expirer.expire(policy)
 
     def step(self, is_stopped: Callable[[], bool]) -> None:
-        """Do what there is to do. Raises `TimelogError` and ``OSError``; the rest is done later."""
+        """Do what there is to do. Raises `TimelogError` and ``OSError``; the rest is done first."""
+        failed: Exception | None = None
         now = self._storage.monotonic()
         if self._expired_at is None or now - self._expired_at >= _EXPIRY_INTERVAL:
-            self._expire_quietly()
+            self.expiry_error = ""
+            try:
+                self.expire()
+            except Exception as error:
+                # Told by `timelog.health`, and tried again later.
+                self.expiry_error, failed = str(error), error
         clear(self._layout, self._storage, self._index, is_stopped)
         for after, archive in ((self._archive_after, True), (self._compact_after, False)):
             if after is not None and not is_stopped():
@@ -114,17 +120,10 @@ class Upkeep:
                     )
                 except LockTimeout:
                     # Another process does it.
-                    return
+                    break
+        if failed is not None:
+            raise failed
 
     def after_fork(self) -> None:
         """In a child: let go of what belongs to the parent."""
         self.compactor.after_fork()
-
-    def _expire_quietly(self) -> None:
-        """`expire`; a failure is noted, for `timelog.health` to tell, and tried again later."""
-        self.expiry_error = ""
-        try:
-            self.expire()
-        except Exception as error:
-            self.expiry_error = str(error)
-            raise
