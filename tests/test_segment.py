@@ -292,3 +292,23 @@ def test_adding_a_segment_twice_leaves_it_once() -> None:
     files.add(one)
     assert len(files) == 1
     assert files.get(NAME) is one
+
+
+def test_a_plain_file_and_an_archive_of_one_number_are_two() -> None:
+    files = FileIndex()
+    plain = Segment(NAME, 0)
+    files.add(plain)
+    archived = NAME._replace(is_archive=True)
+    assert files.get(NAME) is plain and files.get(archived) is None
+    files.remove(archived)
+    assert files.get(NAME) is plain
+    other = Segment(archived, 0)
+    files.add(other)
+    assert list(files) == [plain, other]
+    assert files.get(archived) is other
+    assert files.newest(NAME) is other
+
+
+def test_an_archive_is_always_sealed() -> None:
+    assert not Segment(NAME, 0).is_sealed(0)
+    assert Segment(NAME._replace(is_archive=True), 0).is_sealed(0)

@@ -83,3 +83,7 @@ class DryStorage(Storage):
 
     def unlink(self, path: Path) -> None:
         """Nothing."""
+
+    def remove_directory(self, path: Path) -> bool:
+        """Nothing."""
+        return False

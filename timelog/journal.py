@@ -67,6 +67,11 @@ class Block(msgspec.Struct, gc=False, frozen=True, array_like=True):
         return self.length if self.frame is None else self.frame[1]
 
     @property
+    def file_start(self) -> int:
+        """Where the block begins in the file."""
+        return self.offset if self.frame is None else self.frame[0]
+
+    @property
     def file_end(self) -> int:
         """Up to where the block and what is before it reach in the file."""
         return self.end if self.frame is None else sum(self.frame)

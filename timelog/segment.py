@@ -1,4 +1,4 @@
-"""`Segment`: one plain-text file and its blocks; `FileIndex`: a day's segments, sorted.
+"""`Segment`: one file, plain or archived, and its blocks; `FileIndex`: a day's segments, sorted.
 
 Both belong to the index and are changed only under its lock. Blocks are immutable values.
 """
@@ -58,10 +58,11 @@ class Segment:
         """Whether it takes no more blocks, for ever.
 
         It is when both its span and the minute in which it was created ended at or before
-        ``sealed_before``: a late event's file stays open as long as an ordinary one.
+        ``sealed_before``: a late event's file stays open as long as an ordinary one. An archive
+        always is.
         """
         ends = max(self.name.span.end, self.created - self.created % MINUTE + MINUTE)
-        return self.fenced or ends <= sealed_before
+        return self.fenced or self.name.is_archive or ends <= sealed_before
 
     def add(self, block: Block) -> None:
         """Add a block behind the others, joined with its neighbour where both are small."""
@@ -101,17 +102,17 @@ class FileIndex:
 
     def get(self, name: SegmentName) -> Segment | None:
         """The segment of that name, or None."""
-        segment: Segment | None = self._files(name).get((name.span.start, name.number))
+        segment: Segment | None = self._files(name).get(_key(name))
         return segment
 
     def add(self, segment: Segment) -> None:
         """Add a segment; adding one twice leaves it there once."""
         name = segment.name
-        self._files(name)[(name.span.start, name.number)] = segment
+        self._files(name)[_key(name)] = segment
 
     def remove(self, name: SegmentName) -> None:
         """Remove the segment of that name, if it is there."""
-        self._files(name).pop((name.span.start, name.number), None)
+        self._files(name).pop(_key(name), None)
 
     def newest(self, name: SegmentName) -> Segment | None:
         """The file with the highest number of the same span, or None."""
@@ -132,6 +133,14 @@ class FileIndex:
 
     def _files(self, name: SegmentName) -> SortedDict:
         return self._by_length[name.span.end - name.span.start]
+
+
+def _key(name: SegmentName) -> tuple[int, int, bool]:
+    """Where a segment stands among those of its length.
+
+    Nothing here gives one number to a plain file and an archive, but others compress files.
+    """
+    return name.span.start, name.number, name.is_archive
 
 
 def names_of(values: set[str]) -> tuple[str, ...] | None:

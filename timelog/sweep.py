@@ -38,6 +38,9 @@ def move_to_trash(layout: Layout, storage: Storage, index: Index) -> None:
                 if stat.S_ISREG(status.st_mode) and names.parse_segment(f"{partition}/{name}")
             ]
             if len(ours) == len(found):
+                # A log that was made anew counts its commits anew.
+                while storage.exists(layout.trash / names.trashed(partition, sequence)):
+                    sequence += 1
                 storage.rename(path, layout.trash / names.trashed(partition, sequence))
                 storage.sync_directory(layout.trash)
                 storage.sync_directory(layout.root)

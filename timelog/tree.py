@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 from timelog import names
@@ -33,15 +34,17 @@ def partitions(layout: Layout, storage: Storage) -> list[str]:
 
 
 def segments(layout: Layout, storage: Storage, partition: str) -> list[Found]:
-    """The segments in a partition, by span and number."""
+    """The segments in a partition, by span and number; what goes meanwhile is not there."""
     found = []
-    for file in storage.names(layout.root / partition):
-        path = f"{partition}/{file}"
-        name = names.parse_segment(path)
-        if name is not None:
-            status = storage.status(layout.segment(path))
-            if stat.S_ISREG(status.st_mode):
-                found.append(Found(name, path, status.st_size))
+    with suppress(FileNotFoundError):
+        for file in storage.names(layout.root / partition):
+            path = f"{partition}/{file}"
+            name = names.parse_segment(path)
+            if name is not None:
+                with suppress(FileNotFoundError):
+                    status = storage.status(layout.segment(path))
+                    if stat.S_ISREG(status.st_mode):
+                        found.append(Found(name, path, status.st_size))
     return sorted(found)
 
 
