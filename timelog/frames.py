@@ -68,6 +68,11 @@ class Piece(NamedTuple):
     text: int
 
 
+def check_installed() -> None:
+    """Raise `MissingExtra` where the package zstandard is not installed."""
+    _zstandard()
+
+
 def compress(text: bytes | memoryview) -> bytes:
     """Return ``text``, at least one byte, as one frame."""
     frame: bytes = _zstandard().ZstdCompressor(level=LEVEL, write_checksum=False).compress(text)

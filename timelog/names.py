@@ -50,6 +50,7 @@ DIRECTORIES = (JOURNAL, INDEX, TRASH, TEMPORARY, QUARANTINE, STATE)
 _SEGMENT = re.compile(
     r"(\d{8}T\d{4}Z)-(\d{8}T\d{4}Z)(?:\.([1-9]\d{0,11}))?\.jsonl(\.zst)?", re.ASCII
 )
+_ARCHIVED = re.compile(r"\.jsonl\.zst(@\d+(\+\d+)?)?$", re.ASCII)
 _PARTITION = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _JOURNAL = re.compile(r"(\d{10})\.journal", re.ASCII)
 _TEXT_INDEX = re.compile(r"(\d{4}-\d\d-\d\d)\.([0-9a-f]{12})\.text", re.ASCII)
@@ -176,6 +177,11 @@ def is_compacted(name: str) -> bool:
 def quarantined(path: str, offset: int, sequence: int) -> str:
     """The name under which bytes cut from ``path`` at ``offset`` are kept."""
     return f"{sequence}-{path.replace('/', '-')}@{offset}"
+
+
+def is_archived(path: str) -> bool:
+    """Whether a segment's path, or the name of what was cut from it, is that of an archive."""
+    return _ARCHIVED.search(path) is not None
 
 
 class Layout:
