@@ -12,9 +12,10 @@ import pytest
 from hypothesis import example, given, settings
 
 import timelog
+from tests.aged import archives, blocks_of, fill, make_aged, nothing_unlinked
 from tests.broken import events_of, everything, kept, make_log, segments, sorted_events
 from tests.faults.model import ModelStorage, Op, Tree
-from timelog import lines
+from timelog import compaction, lines
 from timelog.codec import Line, encode_lines
 from timelog.encode import BLOCK_SIZE
 from timelog.errors import DamagedError
@@ -131,12 +132,13 @@ def test_positions_follow_spans_then_files_then_lines(path: Path) -> None:
     write(path, f"{MINUTE_FILE}.10", line("e", START + 5))
     write(path, MINUTE_FILE, line("b", START + 9) + line("a", START + 3))
     write(path, DAY_FILE, line("f", START + MINUTE))
+    # The longer first: it may have replaced the others.
     assert timelog.repair(path).ok
     with timelog.open(path, mode="r") as log:
         first = [log.search(as_of=n).to_list() for n in range(7)]
     new = [{event.id for event in events} for events in first]
     assert [*map(sorted, (two - one for one, two in pairwise(new)))] == [
-        [each] for each in "bacdef"
+        [each] for each in "fbacde"
     ]
 
 
@@ -245,6 +247,125 @@ def test_a_second_loss_does_not_mix_with_the_first(path: Path) -> None:
     assert events_of(path) == events
 
 
+# -- logs that have lived -----------------------------------------------------------------
+
+
+def test_a_whole_archive_is_used_as_it_is(path: Path) -> None:
+    make_aged(path)
+    before = {file: file.read_bytes() for file in [*archives(path), *segments(path)]}
+    shutil.rmtree(path / ".timelog")
+    report = timelog.repair(path)
+    assert report.ok and report.quarantined == ()
+    assert {file: file.read_bytes() for file in [*archives(path), *segments(path)]} == before
+    # What was hidden is there again, but not what was erased or went with its day.
+    found = {event.id for event in events_of(path)}
+    assert len(found) == 3 * 36 - 1
+    assert {"1.70.2.3", "2.0.1.1"} <= found and "1.1.0.2" not in found
+    with timelog.open(path) as log:
+        archived = [block for block in blocks_of(log) if block.path.endswith(".zst")]
+        assert archived and all(block.frame for block in archived)
+        assert log.search(pattern="content 1 70 .* ü").count() == 12
+        log.append("late", timestamp=to_datetime(START + DAY), sync=True)
+    assert len(events_of(path)) == len(found) + 1
+    assert archives(path)[0].read_bytes() == before[archives(path)[0]]
+
+
+def test_what_the_log_is_to_keep_stays_and_lets_events_expire_again(path: Path) -> None:
+    make_aged(path)
+    with timelog.open(path, compact_after=None) as log:
+        log.append("new", sync=True)
+    with timelog.open(path, compact_after=None, retention="30 days") as log:
+        assert [event.content for event in log.search()] == ["new"]
+    trash = Layout(path).trash / "9-2020-01-01"
+    trash.mkdir()
+    (trash / "20200101T0000Z-20200101T0001Z.jsonl").write_bytes(line("gone"))
+    Layout(path).index_root.write_bytes(b"garbage")
+    assert timelog.repair(path).ok
+    assert trash.exists() and not list(Layout(path).quarantine.rglob("*20200101*"))
+    with timelog.open(path, mode="r") as log:
+        assert log.retention is not None and log.retention.age == 30 * DAY
+
+
+def test_what_the_trash_still_has_is_not_in_the_way_of_what_goes_there(path: Path) -> None:
+    """The commits of a log that was made anew are counted anew."""
+    make_aged(path)
+    for sequence in range(1, 9):
+        left = Layout(path).trash / f"{sequence}-2024-10-05"
+        left.mkdir()
+        (left / "somebody's").touch()
+    shutil.rmtree(Layout(path).index)
+    assert timelog.repair(path).ok
+    with timelog.open(path) as log:
+        assert [each.name for each in log.expire(partitions=2).partitions] == ["2024-10-05"]
+        assert not (path / "2024-10-05").exists()
+        assert log.verify().ok and log.audit().ok
+
+
+def test_the_good_lines_of_a_damaged_archive_go_to_a_next_plain_file(path: Path) -> None:
+    with timelog.open(path, flush_interval=3600.0, text_index=False) as log:
+        fill(log, 0)
+        log.compact(archive=True)
+        expected = sorted_events(log)
+    [file] = archives(path)
+    data = file.read_bytes()
+    for bad in (data + b"tail", b"\0" * 9 + data):
+        file.write_bytes(bad)
+        shutil.rmtree(path / ".timelog")
+        report = timelog.repair(path)
+        assert report.ok and [place.length for place in report.quarantined] == [
+            len(bad) - len(data)
+        ]
+        assert not archives(path) and len(segments(path)) == 1
+        assert bad in kept(path)
+        assert events_of(path) == expected
+        segments(path)[0].unlink()
+
+
+@pytest.mark.parametrize("archive", [True, False])
+@pytest.mark.parametrize("by_hour", [True, False])
+def test_of_what_was_replaced_and_not_unlinked_each_line_is_kept_once(
+    path: Path, monkeypatch: pytest.MonkeyPatch, archive: bool, by_hour: bool
+) -> None:
+    if by_hour:
+        monkeypatch.setattr(compaction, "MOST_DAY", 1)
+    with timelog.open(path, flush_interval=3600.0, text_index=False) as log:
+        fill(log, 0, 1)
+        expected = sorted_events(log)
+        old = segments(path)
+        with nothing_unlinked():
+            log.compact(archive=archive)
+        new = {file: file.read_bytes() for file in [*archives(path), *segments(path)]}
+        new = {file: data for file, data in new.items() if file not in old}
+        assert len(new) == (4 if by_hour else 2)
+    shutil.rmtree(path / ".timelog")
+    report = timelog.repair(path)
+    assert report.ok
+    assert {place.file for place in report.quarantined} == {
+        str(file.relative_to(path)) for file in old
+    }
+    assert {place.reason for place in report.quarantined} == {"an equal line stands before it"}
+    assert {file: file.read_bytes() for file in [*archives(path), *segments(path)]} == new
+    assert events_of(path) == expected
+
+
+def test_a_file_that_somebody_compressed_beside_its_own_is_told_from_it(path: Path) -> None:
+    zstandard = pytest.importorskip("zstandard")
+    expected = make_log(path)
+    for file in segments(path):
+        other = file.with_name(f"{file.name}.zst")
+        other.write_bytes(zstandard.compress(file.read_bytes()))
+    before = {file: file.read_bytes() for file in segments(path)}
+    for is_lost in (False, True):
+        if is_lost:
+            shutil.rmtree(path / ".timelog")
+            for file, data in before.items():
+                file.with_name(f"{file.name}.zst").write_bytes(zstandard.compress(data))
+        assert timelog.repair(path).ok
+        assert not archives(path)
+        assert {file: file.read_bytes() for file in segments(path)} == before
+        assert events_of(path) == expected
+
+
 # -- any log --------------------------------------------------------------------------------
 
 _EVENTS = st.lists(
@@ -254,7 +375,7 @@ _EVENTS = st.lists(
         st.sampled_from(["", "a", "ü\n"]),
         st.lists(st.sampled_from(["x", "y", "é"]), max_size=2, unique=True),
         st.sampled_from([None, {"n": 1.5, "deep": {"a": [None, "\x00"]}}]),
-        st.sampled_from(["", "", "flush", "close", "many"]),
+        st.sampled_from(["", "", "flush", "close", "many", "compact", "archive"]),
     ),
     max_size=25,
 )
@@ -264,6 +385,7 @@ _EVENTS = st.lists(
 @given(_EVENTS, st.booleans())
 @example([(0, "", "", [], None, "")], True)
 @example([], False)
+@example([(0, "", "", [], None, "archive"), (0, "", "", [], None, "flush")], False)
 def test_of_any_log_the_text_gives_all_events_again(
     tmp_path_factory: pytest.TempPathFactory, entries: list[tuple[object, ...]], garbage: bool
 ) -> None:
@@ -286,6 +408,8 @@ def test_of_any_log_the_text_gives_all_events_again(
         log.append_many([event, *copies])
         if then == "flush":
             log.flush()
+        elif then in ("compact", "archive"):
+            log.compact(archive=then == "archive")
         elif then == "close":
             log.close()
             log = timelog.open(path, flush_interval=3600.0, text_index=False, sync="off")

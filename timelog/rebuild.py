@@ -4,7 +4,10 @@ What is left of the old records goes to quarantine first, the journal before eve
 then on, and until the last step, the log cannot be opened, so whoever is cut off begins again. A
 segment that has nothing but events is used as it is; of any other the good lines go to a next file
 of its span, and then the file itself to quarantine. Cut off between the two, the lines are there
-twice, which is why of equal lines with equal ids only the first counts.
+twice, which is why of equal lines with equal ids only the first counts. So they are, too, where
+segments that were replaced have not been removed yet.
+
+What was deleted or has expired, and whose text is still there, is an event as any other then.
 """
 
 from __future__ import annotations
@@ -13,6 +16,8 @@ import secrets
 from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import Path
+
+import msgspec
 
 from timelog import names
 from timelog.codec import encode_lines
@@ -33,16 +38,27 @@ from timelog.tree import Found, partitions, segments
 
 _OLD = "control"
 # What others may hold a lock on, what is to stay, and what goes by itself.
-_STAYS = {names.LOCK, names.TEXT_LOCK, names.SCRUB_LOCK, names.QUARANTINE, names.TEMPORARY}
+_STAYS = {
+    names.LOCK,
+    names.TEXT_LOCK,
+    names.SCRUB_LOCK,
+    names.COMPACT_LOCK,
+    names.QUARANTINE,
+    names.TEMPORARY,
+    names.TRASH,
+    # What somebody said the log is to keep.
+    names.STATE,
+}
 _REPEATED = "an equal line stands before it"
 
 
 def rebuild(layout: Layout, storage: Storage, findings: Findings, why: str) -> Index:
     """Make the log anew, and return its index; the store lock must be held.
 
-    ``why``: what is wrong with the old records. Positions are given in the order of spans, of files
-    and of lines. Raises ``OSError``; the next call then begins again. Cost: all text is read and
-    decoded; memory for the index of a day, and 100 bytes for each event of spans that overlap.
+    ``why``: what is wrong with the old records. Positions are given in the order of spans, of
+    which the longer comes first, of files and of lines. Raises ``OSError``; the next call then
+    begins again. Cost: all text is read and decoded; memory for the index of a day, and 100 bytes
+    for each event of a span and of those that overlap it.
     """
     return _Rebuilder(layout, storage, findings).run(why)
 
@@ -114,7 +130,8 @@ class _Rebuilder:
             if name is not None:
                 self._numbers[name.span] = max(self._numbers.get(name.span, 0), name.number)
         reach: int | None = None
-        for found in segments(layout, self._storage, partition):
+        # What replaced others comes before them, and so stays as it is.
+        for found in sorted(segments(layout, self._storage, partition), key=_order):
             if reach is None or found.name.span.start >= reach:
                 self._seen.clear()
                 reach = found.name.span.end
@@ -141,17 +158,20 @@ class _Rebuilder:
                 self._findings.quarantine([part])
                 is_whole = False
                 continue
-            self._findings.advance(len(part.data))
+            self._findings.advance(part.frame[1] if part.frame else len(part.data))
             again = self._repeated(part)
             self._findings.quarantine(
                 Damage(path, at, length, _REPEATED) for at, length in again.items()
             )
             repeated |= again.keys()
             is_whole = is_whole and part.is_own and not again
+            if found.name.is_archive and part.frame is None:
+                is_whole = False
             if is_whole:
                 count = len(part.lines)
                 runs = (position, count)
-                blocks.append(block_of(part.lines, part.data, path, part.offset, crc, runs))
+                block = block_of(part.lines, part.data, path, part.offset, crc, runs)
+                blocks.append(msgspec.structs.replace(block, frame=part.frame))
                 crc, position = blocks[-1].crc, position + count
         if is_whole:
             sync_file(self._storage, layout.segment(path))
@@ -224,3 +244,9 @@ class _Rebuilder:
         storage.sync_directory(layout.segment(name.path).parent)
         self._numbers[span] = name.number
         return blocks
+
+
+def _order(found: Found) -> tuple[int, int, SegmentName]:
+    """By span, the longer first, then by number."""
+    span = found.name.span
+    return span.start, -span.end, found.name
