@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 import timelog
-from tests.broken import START, events_of, everything, kept, make_log, segments
+from tests.aged import NEVER, archives, blocks_of, fill, make_aged, nothing_unlinked, save
+from tests.broken import START, events_of, everything, kept, make_log, segments, sorted_events
 from tests.rig import FaultyStorage, Killed, abandon
 from timelog.names import Layout, partition
+from timelog.positions import stretches
 from timelog.rotate import write_checkpoint
 from timelog.timestamp import DAY
 
@@ -155,3 +157,180 @@ def test_a_flush_that_was_cut_off_does_not_stand_in_the_way(path: Path) -> None:
     report = timelog.repair(path)
     assert report.ok and report.quarantined
     assert events_of(path) == events
+
+
+# -- logs that have lived -----------------------------------------------------------------
+
+
+def lose(path: Path, *days: int) -> None:
+    for day in days:
+        index_file(path, START + day * DAY).unlink()
+
+
+def held(path: Path) -> list[int]:
+    """The positions that blocks hold."""
+    with timelog.open(path, mode="r") as log:
+        return sorted(
+            position
+            for block in blocks_of(log)
+            for first, end in stretches(block.runs, block.count)
+            for position in range(first, end)
+        )
+
+
+def test_archives_are_indexed_frame_by_frame(path: Path) -> None:
+    make_aged(path)
+    with timelog.open(path, mode="r") as log:
+        before = [(block.path, block.offset, block.crc, block.frame) for block in blocks_of(log)]
+    lose(path, 1)
+    assert timelog.repair(path).ok
+    with timelog.open(path, mode="r") as log:
+        after = [(block.path, block.offset, block.crc, block.frame) for block in blocks_of(log)]
+        assert log.verify(deep=True).ok
+    assert after == before
+
+
+@pytest.mark.parametrize("lost", [(1,), (2,), (3,), (1, 2), (1, 2, 3)])
+def test_positions_of_what_is_gone_are_neither_given_away_nor_missing(
+    path: Path, lost: tuple[int, ...]
+) -> None:
+    make_aged(path)
+    before = held(path)
+    lose(path, *lost)
+    report = timelog.repair(path)
+    assert report.ok, str(report)
+    with timelog.open(path) as log:
+        books = log.audit()
+        assert books.ok, str(books)
+        assert (books.entered, books.expired, books.missing) == (144, 36, 0)
+        assert books.stored + books.deleted == 144 - 36
+        # What went first was what came first.
+        assert held(path)[-72:] == before[-72:]
+        log.expire(partitions=1)
+        assert log.audit().ok and log.audit().expired == 36 + 35 + 36
+
+
+def test_deletions_follow_their_events_where_the_journal_has_them(path: Path) -> None:
+    expected = make_aged(path)
+    lose(path, 1, 2)
+    report = timelog.repair(path)
+    assert report.ok
+    assert not any("visible again" in note for note in report.notes)
+    with timelog.open(path, mode="r") as log:
+        assert sorted_events(log) == expected
+        assert {each.id for each in log.deletions()} == {"1.70.2.3", "2.0.1.1"}
+        for each in log.deletions():
+            assert not each.is_erased
+    with timelog.open(path) as log:
+        log.compact()
+        assert {each.id: each.is_erased for each in log.deletions()} == {
+            "1.70.2.3": True,
+            "2.0.1.1": True,
+        }
+        assert sorted_events(log) == expected
+        assert log.audit().ok and log.audit().deleted == 3
+
+
+def test_deletions_that_the_lost_index_alone_had_are_said_to_be_visible(path: Path) -> None:
+    expected = make_aged(path)
+    with timelog.open(path) as log:
+        save(log)
+    lose(path, 1)
+    report = timelog.repair(path)
+    assert report.ok
+    assert report.notes[-1] == "up to 1 events that were deleted, but not erased, are visible again"
+    with timelog.open(path, mode="r") as log:
+        found = {event.id for event in log.search()} - {event.id for event in expected}
+        assert found == {"1.70.2.3"}
+        books = log.audit()
+        assert books.ok and books.deleted == 2, str(books)
+
+
+def test_what_was_replaced_and_not_unlinked_is_not_of_the_day(path: Path) -> None:
+    with timelog.open(path, flush_interval=3600.0, text_index=False) as log:
+        fill(log, 0, 1)
+        expected = sorted_events(log)
+        save(log)
+        with nothing_unlinked():
+            log.compact(archive=True)
+            save(log)
+    lose(path, 0)
+    report = timelog.repair(path)
+    assert report.ok and report.quarantined == ()
+    assert events_of(path) == expected
+
+
+def test_a_day_that_was_compacted_since_the_checkpoint_is_that_of_the_journal(path: Path) -> None:
+    with timelog.open(path, flush_interval=3600.0, text_index=False) as log:
+        fill(log, 0, 1)
+        log.delete("0.0.0.0")
+        log.delete("1.0.0.0")
+        save(log)
+        files = {day: index_file(path, START + day * DAY).read_bytes() for day in (0, 1)}
+        assert files
+        log.compact(archive=True)
+        log.delete("0.1.1.1")
+        expected = sorted_events(log)
+    lose(path, 0, 1)
+    report = timelog.repair(path)
+    assert report.ok and report.quarantined == (), str(report)
+    with timelog.open(path, mode="r") as log:
+        assert sorted_events(log) == expected
+        books = log.audit()
+        assert books.ok and (books.stored, books.deleted) == (72 - 3, 3), str(books)
+
+
+def test_a_damaged_frame_is_missing_and_the_others_are_there(path: Path) -> None:
+    with timelog.open(path, flush_interval=3600.0, text_index=False) as log:
+        log.append_many(
+            {"content": f"{n} " + "x" * 900, "timestamp": 1_728_000_000 + n} for n in range(900)
+        )
+        log.flush()
+        log.compact(archive=True)
+        save(log)
+        frames = [block.frame for block in blocks_of(log)]
+        counts = [block.count for block in blocks_of(log)]
+    assert len(frames) > 3 and frames[1] is not None
+    [file] = archives(path)
+    data = bytearray(file.read_bytes())
+    data[frames[1][0]] ^= 1
+    file.write_bytes(data)
+    lose(path, 0)
+    for _ in range(2):
+        report = timelog.repair(path)
+        assert report.exit_code == 1
+        assert [
+            tuple(each) for each in report.damage if each.file == str(file.relative_to(path))
+        ] == [(str(file.relative_to(path)), *frames[1], "belongs to no block")]
+    with timelog.open(path, mode="r") as log:
+        assert log.search().count() == 900 - counts[1]
+        books = log.audit()
+        assert (books.missing, books.difference) == (counts[1], 0)
+
+
+def test_days_whose_positions_alternate_get_them_packed(path: Path) -> None:
+    with timelog.open(path, flush_interval=3600.0, text_index=False, sync="off") as log:
+        for n in range(300):
+            log.append(f"{n}", timestamp=(START + n % 2 * DAY) // 10**6 + n / 10)
+            if n % 2:
+                log.flush()
+        save(log)
+        expected = sorted_events(log)
+    lose(path, 1)
+    assert timelog.repair(path).ok
+    assert events_of(path) == expected
+    with timelog.open(path, mode="r") as log:
+        kinds = {type(block.runs) for block in blocks_of(log) if block.first >= START + DAY}
+        assert kinds == {bytes}
+    assert held(path) == list(range(300))
+
+
+def test_rules_go_on_hiding_in_a_day_that_was_made_anew(path: Path) -> None:
+    expected = make_aged(path)
+    with timelog.open(path) as log:
+        save(log)
+    lose(path, 3)
+    assert timelog.repair(path).ok
+    with timelog.open(path) as log:
+        assert sorted_events(log) == expected
+        assert log.expire(NEVER).events == 0

@@ -11,7 +11,7 @@ state    `memfile`, `buffer` (events not yet on disk), `segment`, `ledger`, `rem
          `checkpoint`, `day`, `lock`, `index`
 work     `encode`, `rotate`, `quarantine`, `sweep`, `repair`, `commit`, `flush`, `tree`, `create`,
          `files`, `exposure`, `verify`; of repairing all there is `lines`, `repaired`, `rebuild`,
-         `reindex`, `leftovers`, `restore`; of searching `simplify`, `required`, `widen`,
+         `vacant`, `reindex`, `leftovers`, `restore`; of searching `simplify`, `required`, `widen`,
          `selector`, `charset`, `linear`, `pattern`, `filter`, `explain`, `grams`, `taglines`,
          `textindex`, `indexer`, `finder`, `reader`, `scan`, `merge`, `arrow`, `query`, `scrub`,
          `stock`; of its status `usage`, `growth`, `histogram`; of a log that lives for years

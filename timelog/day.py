@@ -125,10 +125,25 @@ class Day:
         self.pending, self.fences, self._removed = [], [], []
         self._tombstones, self._erased = [], []
 
-    def replaced(self, files: FileIndex, entered: Counter[int]) -> None:
-        """Take ``files`` for what the day's index file had; to be saved by the next checkpoint."""
+    def pending_blocks(self) -> list[Block]:
+        """What came since the last checkpoint and still counts, of a day that is not loaded."""
+        removed = {name.path for name in self._removed}
+        return [block for block, _ in self.pending if block.path not in removed]
+
+    def pending_tombstones(self) -> list[Tombstone]:
+        """The events that were deleted since the last checkpoint, of a day that is not loaded."""
+        files = FileIndex()
+        files.tombstones = {each.position: each for each in self._tombstones}
+        _erase(files, self._erased)
+        return list(files.tombstones.values())
+
+    def replaced(self, files: FileIndex) -> None:
+        """Take ``files`` for what the day's index file had; to be saved by the next checkpoint.
+
+        Its tombstones are all that the day has then.
+        """
+        self._tombstones, self._erased = [], []
         self.loaded(files)
-        self.entered = entered
         self.summary = None
         self.changed = True
         self._sum_up(files)

@@ -93,10 +93,7 @@ class Deleter:
         with index.lock:
             days = list(index.days) if day is None else [day]
         for start in days:
-            with index.lock:
-                files = index.find_files(start)
-                found = sorted(files.tombstones.items()) if files is not None else []
-            yield from (tombstone for _, tombstone in found)
+            yield from index.tombstones(start)
 
     def proof(self, line: bytes, timestamp: int) -> Tombstone | None:
         """The tombstone of the event whose line, without its newline, this was; else None."""

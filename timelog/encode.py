@@ -15,6 +15,7 @@ from timelog.checksum import crc32
 from timelog.codec import Line, encode_lines
 from timelog.journal import Block
 from timelog.memfile import Slice, in_arrival_order
+from timelog.positions import Runs
 from timelog.segment import names_of
 from timelog.span import Span
 from timelog.timestamp import from_text
@@ -82,7 +83,7 @@ def encode(
 
 
 def block_of(
-    lines: Sequence[Line], data: bytes, path: str, offset: int, seed: int, runs: tuple[int, ...]
+    lines: Sequence[Line], data: bytes, path: str, offset: int, seed: int, runs: Runs
 ) -> Block:
     """The block that ``lines``, whose text is ``data``, are at ``offset`` of the file ``path``.
 

@@ -21,7 +21,7 @@ from timelog.damage import Damage
 from timelog.day import Day, segment_name
 from timelog.errors import TRANSIENT, DamagedError, NotALogError, in_words, storage_error
 from timelog.horizons import Facts, Keeping
-from timelog.journal import Bad, Begin, Block, Commit, Entry, Expiry, read
+from timelog.journal import Bad, Begin, Block, Commit, Entry, Expiry, Tombstone, read
 from timelog.ledger import Ledger
 from timelog.lock import End, read_mark, read_state
 from timelog.names import Layout, SegmentName
@@ -618,6 +618,13 @@ class Index:
         with self.lock:
             files = self.find_files(day)
             return sorted(files.tombstones) if files is not None else []
+
+    def tombstones(self, day: int) -> list[Tombstone]:
+        """The deleted events of a day, by position; errors as `blocks`."""
+        with self.lock:
+            files = self.find_files(day)
+            found = files.tombstones if files is not None else {}
+            return [found[position] for position in sorted(found)]
 
     def sealed(self, day: int, before: int) -> list[tuple[str, tuple[Block, ...]]]:
         """The paths and blocks of a day's segments that are sealed if ``before`` is what seals.

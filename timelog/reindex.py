@@ -2,25 +2,26 @@
 
 What all other days have, and what the journal still says of these, tells which positions are left
 for them; which line had which is lost. Of bytes that the lost index alone had the crc of, nobody
-can say whether they changed.
+can say whether they changed. Nor which events were deleted, where the lost index alone knew it:
+they are visible again if their text was not erased yet.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 import msgspec
 
-from timelog import names
+from timelog import names, positions
+from timelog.codec import Line
 from timelog.day import Day
 from timelog.dry import DryStorage
 from timelog.encode import block_of
 from timelog.errors import NOT_PLAIN, DamagedError, in_words
 from timelog.index import Index
-from timelog.journal import Block
+from timelog.journal import Block, Tombstone
 from timelog.lines import Good, read_lines
 from timelog.names import Layout
 from timelog.positions import stretches
@@ -29,7 +30,9 @@ from timelog.repaired import Findings
 from timelog.rotate import write_checkpoint
 from timelog.segment import FileIndex, Segment
 from timelog.storage import Storage
+from timelog.timestamp import from_text
 from timelog.tree import Found, segments
+from timelog.vacant import Vacant
 
 _CHUNK = 1 << 20
 
@@ -59,65 +62,30 @@ def reindex(
     ``OSError``. Cost: the text of these days is decoded twice, and all days' index files are read.
     """
     with index.lock:
-        free = _Free(index, damaged)
+        free = Vacant(index, damaged)
         for start, why in damaged.items():
             _Reindexer(layout, storage, index, free, findings).run(index.days[start], why)
         free.give_up(len(free))
         index.missing.sort()
+        hidden = sum(
+            not tombstone.is_erased
+            for day in index.days.values()
+            for tombstone in index.files(day).tombstones.values()
+        )
+        unknown = sum(row.deleted - row.erased for row in index.ledger) - hidden
+        if unknown > 0:
+            findings.notes.append(
+                f"up to {unknown:,} events that were deleted, but not erased, are visible again"
+            )
         if not isinstance(storage, DryStorage):
             write_checkpoint(layout, storage, index)
-
-
-class _Free:
-    """The positions that no day has, in order; they are given away once."""
-
-    def __init__(self, index: Index, damaged: dict[int, str]) -> None:
-        self._missing = index.missing
-        used = [(first, last + 1) for first, last in index.missing]
-        for start, day in index.days.items():
-            blocks: Iterator[Block]
-            if start in damaged:
-                blocks = (block for block, _ in day.pending)
-            else:
-                blocks = (block for segment in index.files(day) for block in segment.blocks)
-            for block in blocks:
-                used += stretches(block.runs, block.count)
-        self._ranges: deque[tuple[int, int]] = deque()
-        at = 0
-        for first, end in sorted(used):
-            if first > at:
-                self._ranges.append((at, first))
-            at = max(at, end)
-        if index.position > at:
-            self._ranges.append((at, index.position))
-
-    def __len__(self) -> int:
-        return sum(end - first for first, end in self._ranges)
-
-    def take(self, count: int) -> tuple[int, ...]:
-        """The next ``count`` positions as runs; there must be so many."""
-        runs: list[int] = []
-        while count:
-            first, end = self._ranges.popleft()
-            taken = min(count, end - first)
-            runs += (first, taken)
-            count -= taken
-            if first + taken < end:
-                self._ranges.appendleft((first + taken, end))
-        return tuple(runs)
-
-    def give_up(self, count: int) -> None:
-        """Note the next ``count`` positions as missing."""
-        runs = self.take(count)
-        for first, length in zip(runs[::2], runs[1::2], strict=True):
-            self._missing.append((first, first + length - 1))
 
 
 class _Reindexer:
     """Makes one day anew."""
 
     def __init__(
-        self, layout: Layout, storage: Storage, index: Index, free: _Free, findings: Findings
+        self, layout: Layout, storage: Storage, index: Index, free: Vacant, findings: Findings
     ) -> None:
         self._layout = layout
         self._storage = storage
@@ -125,26 +93,33 @@ class _Reindexer:
         self._index = index
         self._free = free
         self._findings = findings
+        # By id and time, until it is known which position their event gets.
+        self._buried: dict[tuple[str, int], list[Tombstone]] = {}
 
     def run(self, day: Day, why: str) -> None:
         assert day.summary is not None
         partition = names.partition(day.start)
         # What the journal says of a file stands behind all that the lost index said of it.
         known: dict[str, Block] = {}
-        for block, _ in day.pending:
+        pending = day.pending_blocks()
+        for block in pending:
             if block.path not in known or block.offset < known[block.path].offset:
                 known[block.path] = block
-        is_there = self._storage.is_directory(self._layout.root / partition)
-        found = segments(self._layout, self._storage, partition) if is_there else []
+        found = [
+            each
+            for each in segments(self._layout, self._storage, partition)
+            if not self._index.removal.is_going(each.path)
+        ]
         ends = {
-            each.path: known[each.path].offset if each.path in known else each.size
+            each.path: known[each.path].file_start if each.path in known else each.size
             for each in found
         }
         counts = {each.path: self._count(each, ends[each.path]) for each in found}
-        stored = min(day.summary.count, len(self._free))
+        stored = min(day.count - sum(block.count for block in pending), len(self._free))
         certain = sum(counts[path] for path in known if path in counts)
         left = max(stored - certain, 0)
         files = FileIndex()
+        self._bury(files, day.pending_tombstones(), pending)
         for each in found:
             count = counts[each.path]
             if each.path not in known:
@@ -154,10 +129,11 @@ class _Reindexer:
             self._segment(files, each, ends[each.path], count, known.get(each.path))
         self._keep_file(day.summary.file)
         total = sum(segment.count for segment in files)
+        day.replaced(files)
         held = chain.from_iterable(
             stretches(block.runs, block.count) for segment in files for block in segment.blocks
         )
-        day.replaced(files, self._index.ledger.share_out(held))
+        day.entered = self._index.ledger.share_out(held)
         self._free.give_up(max(min(stored - total, len(self._free)), 0))
         more = sum(counts.values()) - total
         self._findings.notes.append(
@@ -180,17 +156,41 @@ class _Reindexer:
                 raise
             self._quarantine.put_away(path, file)
 
+    def _bury(
+        self, files: FileIndex, tombstones: Iterable[Tombstone], pending: Sequence[Block]
+    ) -> None:
+        """Keep the tombstones of events that keep their positions, or have none any more.
+
+        The others wait until the lines of their events are given positions.
+        """
+        self._buried.clear()
+        for tombstone in tombstones:
+            at = tombstone.position
+            if tombstone.is_erased or any(
+                first <= at < end
+                for block in pending
+                for first, end in stretches(block.runs, block.count)
+            ):
+                files.tombstones[at] = tombstone
+            else:
+                key = tombstone.id, tombstone.timestamp
+                self._buried.setdefault(key, []).append(tombstone)
+
     def _good(self, found: Found, end: int) -> Iterator[Good]:
-        """The lines that the log itself wrote."""
+        """The lines that the log itself wrote; of an archive those that are a frame."""
         span = found.name.span
         for part in read_lines(self._layout, self._storage, found.path, span, 0, end):
-            if isinstance(part, Good) and part.is_own:
+            if (
+                isinstance(part, Good)
+                and part.is_own
+                and (part.frame is not None or not found.name.is_archive)
+            ):
                 yield part
 
     def _count(self, found: Found, end: int) -> int:
         count = 0
         for part in self._good(found, end):
-            self._findings.advance(len(part.data))
+            self._findings.advance(part.frame[1] if part.frame else len(part.data))
             count += len(part.lines)
         return count
 
@@ -209,17 +209,44 @@ class _Reindexer:
             if not count:
                 break
             lines = part.lines[:count]
+            if part.frame is not None and len(lines) < len(part.lines):
+                # There is no part of a frame.
+                break
             length = sum(len(raw) + 1 for raw in part.raw_lines[:count])
-            crc = self._crc(found.path, at, part.offset, crc)
             runs = self._free.take(len(lines))
-            block = block_of(lines, part.data[:length], found.path, part.offset, crc, runs)
+            if part.frame is not None:
+                # In its text nothing stands between the frames that are good.
+                block = block_of(lines, part.data, found.path, at, crc, runs)
+                block = msgspec.structs.replace(block, frame=part.frame)
+            else:
+                crc = self._crc(found.path, at, part.offset, crc)
+                block = block_of(lines, part.data[:length], found.path, part.offset, crc, runs)
             if following is not None and block.end == following.offset:
                 block = msgspec.structs.replace(block, crc=following.seed)
+            self._find_buried(files, block, lines)
             segment.add(block)
             at, crc = block.end, block.crc
             count -= len(lines)
         if segment.blocks:
             files.add(segment)
+
+    def _find_buried(self, files: FileIndex, block: Block, lines: Sequence[Line]) -> None:
+        """Let tombstones follow their events, which have the positions of ``block`` now."""
+        if not self._buried:
+            return
+        numbers = [
+            number
+            for number, line in enumerate(lines)
+            if (line.id, from_text(line.timestamp)) in self._buried
+        ]
+        given = positions.at(block.runs, block.count, numbers)
+        for number, position in zip(numbers, given, strict=True):
+            line = lines[number]
+            waiting = self._buried[line.id, from_text(line.timestamp)]
+            if waiting:
+                files.tombstones[position] = msgspec.structs.replace(
+                    waiting.pop(0), position=position
+                )
 
     def _crc(self, path: str, start: int, end: int, crc: int) -> int:
         """The crc of bytes of a segment, begun with ``crc``."""
