@@ -12,12 +12,31 @@ from pathlib import Path
 import pytest
 
 import timelog
-from tests.broken import BREAKS, events_of, everything, kept, make_log, segments
+from tests.aged import archives, fill, make_aged, nothing_unlinked, save
+from tests.broken import (
+    BREAKS,
+    START,
+    events_of,
+    everything,
+    kept,
+    make_log,
+    segments,
+    sorted_events,
+)
 from tests.faults.oracle import Booted
 from tests.rig import FaultyStorage, Killed, abandon
-from timelog import leftovers
+from timelog import frames, leftovers
 from timelog.codec import Line, encode_lines
-from timelog.errors import LockTimeout, NotALogError, StorageError, VersionError
+from timelog.dry import DryStorage
+from timelog.errors import (
+    LockTimeout,
+    MissingExtra,
+    NotALogError,
+    StorageError,
+    VersionError,
+    missing_extra,
+)
+from timelog.frames import compress
 from timelog.lock import StoreLock
 from timelog.names import Layout
 from timelog.storage import Storage
@@ -265,6 +284,127 @@ def test_events_of_a_commit_whose_record_is_damaged_are_adopted(path: Path) -> N
     with timelog.open(path, mode="r") as log:
         assert sorted(event.id for event in log) == sorted(event.id for event in events)
     assert timelog.repair(path, adopt=True).adopted == 0
+
+
+# -- logs that have lived -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("adopt", [True, False])
+@pytest.mark.parametrize("checkpoint", [True, False])
+def test_a_log_that_has_lived_is_not_changed(path: Path, adopt: bool, checkpoint: bool) -> None:
+    expected = make_aged(path, checkpoint=checkpoint)
+    before = everything(path)
+    report = timelog.repair(path, adopt=adopt)
+    assert report.ok and not report.found and report.events == 107
+    assert everything(path) == before
+    with timelog.open(path, mode="r") as log:
+        assert sorted_events(log) == expected
+
+
+def test_a_dry_storage_removes_no_directory(tmp_path: Path) -> None:
+    assert not DryStorage(Storage()).remove_directory(tmp_path)
+    assert tmp_path.exists()
+
+
+def test_what_was_replaced_and_not_unlinked_is_no_leftover(path: Path) -> None:
+    with timelog.open(path, flush_interval=3600.0, text_index=False) as log:
+        fill(log, 0, 1)
+        with nothing_unlinked():
+            log.compact(archive=True)
+        expected = sorted_events(log)
+    before = everything(path)
+    report = timelog.repair(path, adopt=True)
+    assert report.ok and not report.found
+    assert everything(path) == before
+    with timelog.open(path, mode="r") as log:
+        assert sorted_events(log) == expected and log.verify().ok
+
+
+def test_bytes_behind_the_frames_of_an_archive_are_cut_and_whole_frames_adopted(
+    path: Path,
+) -> None:
+    expected = make_aged(path)
+    [file] = archives(path)
+    size = file.stat().st_size
+    us = START + 86_400_000_000
+    tail = compress(line("a", us) + line("b", us)) + b"garbage" + compress(line("c", us))[:-2]
+    add(file, tail)
+    unknown = file.with_name(file.name.replace(".jsonl", ".9.jsonl"))
+    unknown.write_bytes(compress(line("d", us)))
+    dry = timelog.repair(path, adopt=True, dry_run=True)
+    report = timelog.repair(path, adopt=True)
+    assert report.ok and report.adopted == dry.adopted == 3
+    assert [tuple(place) for place in report.quarantined] == [
+        (
+            str(file.relative_to(path)),
+            size,
+            len(tail),
+            "not committed, never served; whole events in it: 2",
+        ),
+        (
+            str(unknown.relative_to(path)),
+            0,
+            len(compress(line("d", us))),
+            "not committed, never served; whole events in it: 1",
+        ),
+    ]
+    assert tail in kept(path) and file.stat().st_size == size
+    with timelog.open(path, mode="r") as log:
+        new = {event.id for event in log.search()} - {event.id for event in expected}
+        assert new == {"a", "b", "d"}
+        assert log.verify(deep=True).ok and log.audit().ok
+    assert timelog.repair(path, adopt=True).adopted == 0
+
+
+def test_what_was_deleted_or_has_expired_is_not_adopted(path: Path) -> None:
+    expected = make_aged(path)
+    file = segments(path)[0]
+    us = START + 2 * 86_400_000_000
+    expired = line("old", START) + line("rule", us).replace(b'["x"]', b'["drop"]')
+    add(file, line("1.1.0.2", us) + line("2.0.1.1", us) + expired + line("new", us))
+    report = timelog.repair(path, adopt=True)
+    assert report.ok and report.adopted == 1
+    with timelog.open(path, mode="r") as log:
+        assert {event.id for event in log.search()} == {"new", *(each.id for each in expected)}
+        assert log.position == 145
+
+
+def test_a_frame_that_is_gone_from_the_index_is_named_and_adopted(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its record cannot be damaged alone, but nobody relies on that."""
+    with timelog.open(path, flush_interval=3600.0, text_index=False) as log:
+        log.append_many(
+            {"content": f"{n} " + "x" * 900, "timestamp": 1_728_000_000 + n} for n in range(900)
+        )
+        log.flush()
+        log.compact(archive=True)
+        expected = sorted_events(log)
+        index = log._store.index
+        with index.lock:
+            [segment] = index.files(index.day(1_728_000_000 * 10**6))
+            gone = segment.blocks.pop(1)
+            save(log)
+    assert gone.frame is not None
+    before = timelog.repair(path)
+    assert [tuple(each)[1:] for each in before.damage] == [(*gone.frame, "belongs to no block")]
+    assert timelog.repair(path, adopt=True).adopted == gone.count
+    with timelog.open(path, mode="r") as log:
+        assert sorted_events(log) == expected
+
+
+def test_without_the_extra_nothing_is_begun(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_aged(path)
+    Layout(path).index_root.write_bytes(b"garbage")
+    before = everything(path)
+
+    def missing() -> None:
+        raise missing_extra("an archived segment", "zstd")
+
+    monkeypatch.setattr(frames, "_zstandard", missing)
+    with pytest.raises(MissingExtra, match="zstd"):
+        timelog.repair(path)
+    assert everything(path) == before
 
 
 # -- damage -------------------------------------------------------------------------------

@@ -10,10 +10,12 @@ from __future__ import annotations
 import errno
 import secrets
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
 
+from timelog.blocktext import read_text
 from timelog.buffer import EVENT_OVERHEAD, Buffer, Entry
 from timelog.codec import NOT_EVENTS, Line
 from timelog.damage import Damage
@@ -21,6 +23,7 @@ from timelog.dry import DryStorage
 from timelog.errors import NOT_PLAIN, InvalidEvent
 from timelog.event import Limits, check_id, check_source, check_tags
 from timelog.flush import Flusher
+from timelog.horizons import Keeping
 from timelog.index import Index
 from timelog.lines import EVER, MOST_LINE, Good, read_lines
 from timelog.names import Layout
@@ -35,7 +38,10 @@ _LIMITS = Limits(content=MOST_LINE, fields=MOST_LINE)
 
 
 class Leftover(NamedTuple):
-    """Bytes of a file of the log that no commit names; ``path`` is below the log's directory."""
+    """Bytes of a file of the log that no commit names; ``path`` is below the log's directory.
+
+    ``start`` and ``end`` are offsets in the file, also of an archive.
+    """
 
     path: str
     start: int
@@ -65,9 +71,9 @@ def find_gaps(index: Index) -> Iterator[Leftover]:
         for name, blocks in index.blocks(day, None, None, index.position):
             end = 0
             for block in blocks:
-                if block.offset > end:
-                    yield Leftover(name.path, end, block.offset)
-                end = block.end
+                if block.file_start > end:
+                    yield Leftover(name.path, end, block.file_start)
+                end = block.file_end
 
 
 def describe(layout: Layout, storage: Storage, leftover: Leftover) -> Damage:
@@ -123,6 +129,7 @@ def put_away(layout: Layout, storage: Storage, leftovers: Iterable[Leftover]) ->
 def adopt(layout: Layout, storage: Storage, leftovers: list[Leftover], lock_timeout: float) -> int:
     """Append the events among leftovers whose ids the log does not have; how many.
 
+    Nor those of events that were deleted, as far as that is known, and those that have expired.
     Through an ordinary flush, which takes the store lock: in one commit up to 32 MiB of memory,
     else in several. Cut off, the next call goes on, as it knows the ids. Errors as of a flush.
     Cost: the ids of all lines of the log are read; memory for those of the leftovers.
@@ -151,11 +158,14 @@ class _Adoption:
 
     def run(self) -> int:
         self._index.refresh()
+        keeping = Keeping(self._index.removal.horizons)
         known = self._known({line.id for line, _ in self._lines()})
         adopted = size = 0
         entries: list[Entry] = []
         for line, length in self._lines():
             if line.id in known:
+                continue
+            if keeping.is_expired(from_text(line.timestamp), line.source, line.tags):
                 continue
             known.add(line.id)
             adopted += 1
@@ -189,12 +199,13 @@ class _Adoption:
         known: set[str] = set()
         index = self._index
         for day in index.between(None, None) if ids else ():
+            known |= ids & {tombstone.id for tombstone in index.tombstones(day)}
             for name, blocks in index.blocks(day, None, None, index.position):
                 try:
                     with self._storage.reading(self._layout.segment(name.path)) as fd:
                         for block in blocks:
-                            data = self._storage.read_at(fd, block.offset, block.length)
-                            known |= ids & _ids(data)
+                            text = read_text(partial(self._storage.read_at, fd), (block,))
+                            known |= ids & _ids(text)
                 except OSError as error:
                     # What is gone, or no file, is reported as damage.
                     if error.errno not in NOT_PLAIN | {errno.ENOENT}:

@@ -24,6 +24,7 @@ from timelog.errors import (
     in_words,
     storage_error,
 )
+from timelog.frames import check_installed
 from timelog.index import Index
 from timelog.leftovers import (
     Leftover,
@@ -87,7 +88,11 @@ class _Restorer:
     def run(self) -> Repaired:
         """Do everything."""
         self._check_path()
-        size = sum(each.size for each in all_segments(self._layout, self._storage))
+        found = list(all_segments(self._layout, self._storage))
+        if any(each.name.is_archive for each in found):
+            # Not in the middle of it.
+            check_installed()
+        size = sum(each.size for each in found)
         # Checked in the end.
         self._findings.total = size
         with self._locked():
@@ -288,6 +293,9 @@ class _Restorer:
                 for block in some
             ]
             events = sum(block.count for block in blocks)
+            if not blocks:
+                # It has just expired.
+                continue
             first = min(block.lowest for block in blocks)
             last = max(block.position_end for block in blocks) - 1
             yield Damage(

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import pytest
 
 import timelog
+from tests.aged import archives, make_archived
 from tests.broken import BREAKS, events_of, everything, kept, make_log, segments
 from tests.faults import report
 from tests.faults.cuts import IS_FULL, SEED, Recorded, Samples, states
@@ -24,6 +25,7 @@ from tests.faults.oracle import Booted
 from tests.faults.workloads import Workload
 from tests.rig import FaultyStorage, Killed
 from timelog.event import Event
+from timelog.frames import compress
 from timelog.storage import Storage
 
 pytestmark = pytest.mark.timeout(1800)
@@ -46,10 +48,33 @@ def _add_events(path: Path) -> None:
     two.with_name(two.name.replace(".jsonl", ".5.jsonl")).write_bytes(other + data)
 
 
-# How the log is broken, and whether what is good of leftovers is to be adopted.
-WAYS: dict[str, tuple[Callable[[Path], None], bool]] = {
-    **{name: (way, False) for name, way in BREAKS.items()},
-    "new events": (_add_events, True),
+def _add_to_archive(path: Path) -> None:
+    """A frame of events that the log does not have, and half of another."""
+    file = archives(path)[0]
+    data = compress(segments(path)[0].read_bytes().replace(b'"id":"', b'"id":"new'))
+    file.write_bytes(file.read_bytes() + data + data[:-9])
+
+
+def _damage_archive(path: Path) -> None:
+    """What the archive has is in the segments that it replaced, too."""
+    shutil.rmtree(path / ".timelog")
+    file = archives(path)[0]
+    file.write_bytes(b"\0" * 9 + file.read_bytes())
+
+
+# How the log is made and broken, and whether what is good of leftovers is to be adopted.
+WAYS: dict[str, tuple[Callable[[Path], list[Event]], Callable[[Path], object], bool]] = {
+    **{name: (make_log, way, False) for name, way in BREAKS.items()},
+    "new events": (make_log, _add_events, True),
+    "archive, tail": (make_archived, _add_to_archive, False),
+    "archive, new events": (make_archived, _add_to_archive, True),
+    "archive, control gone": (make_archived, lambda path: shutil.rmtree(path / ".timelog"), False),
+    "archive, damaged": (make_archived, _damage_archive, False),
+    "archive, day gone": (
+        make_archived,
+        lambda path: next(path.glob(".timelog/index/2*.index")).unlink(),
+        False,
+    ),
 }
 
 
@@ -93,9 +118,9 @@ class Broken(NamedTuple):
 @pytest.fixture(params=WAYS)
 def broken(request: pytest.FixtureRequest, ram: Path) -> Broken:
     """A log that is broken in each way."""
-    way, adopt = WAYS[request.param]
+    make, way, adopt = WAYS[request.param]
     path = ram / "log"
-    events = make_log(path)
+    events = make(path)
     way(path)
     if adopt:
         shutil.copytree(path, ram / "adopted")
@@ -103,7 +128,11 @@ def broken(request: pytest.FixtureRequest, ram: Path) -> Broken:
         adopted = events_of(ram / "adopted")
         assert len(adopted) > len(events)
         events = adopted
-    texts = {str(file.relative_to(path)): file.read_bytes() for file in segments(path)}
+    files = archives(path)
+    if not files or not (path / ".timelog").exists():
+        # Else they were replaced, and may go.
+        files += segments(path)
+    texts = {str(file.relative_to(path)): file.read_bytes() for file in files}
     return Broken(path, events, adopt, texts)
 
 
