@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import timelog
+from tests.aged import ALL, NEVER, make_aged, save
 from tests.faults.oracle import Booted
 from tests.rig import FaultyStorage, Killed, abandon
 from timelog import flush, rotate
@@ -569,6 +570,197 @@ def test_missing_positions_that_a_block_holds_are_a_difference(
     change_root(saved, lambda root: msgspec.structs.replace(root, missing=((2, 4),)))
     audit = open_log(mode="r").audit()
     assert audit.differences == ("positions 2 to 4 are held more than once",)
+
+
+# -- what went ----------------------------------------------------------------------------
+
+
+def test_what_expired_and_was_deleted_is_accounted_for(open_log: OpenLog, path: Path) -> None:
+    make_aged(path)
+    for mode in ("r", "a", "r"):
+        audit = open_log(mode=mode).audit()
+        assert accounts(audit) == (144, 105, 0, 0, 0, 0, 0)
+        assert (audit.expired, audit.deleted) == (36, 3)
+        assert audit.ok and audit.exit_code == 0
+        assert "expired                 36  by the retention\n" in str(audit)
+        assert str(audit).endswith("deleted                  3  hidden or erased")
+
+
+def test_what_a_rule_hides_is_stored_until_a_compaction_removes_it(
+    open_log: OpenLog, path: Path
+) -> None:
+    visible = make_aged(path)
+    log = open_log()
+    log.compact()
+    audit = log.audit()
+    assert accounts(audit) == (144, len(visible), 0, 0, 0, 0, 0)
+    assert (audit.expired, audit.deleted) == (144 - len(visible) - 3, 3) and audit.ok
+
+
+def test_an_event_that_is_deleted_and_then_expires_has_expired(
+    open_log: OpenLog, path: Path
+) -> None:
+    make_aged(path)
+    log = open_log()
+    log.expire(partitions=1)
+    audit = log.audit()
+    assert accounts(audit) == (144, 36, 0, 0, 0, 0, 0)
+    assert (audit.expired, audit.deleted) == (107, 1) and audit.ok
+
+
+def test_what_went_counts_with_the_day_of_its_commit(open_log: OpenLog) -> None:
+    clock = Clock()
+    clock.us = 20_000 * DAY
+    log = open_log(storage=clock, max_future=1e9, compact_after=None)
+    for day in range(3):
+        clock.us = (20_000 + day) * DAY
+        log.append_many(
+            {"content": "x", "timestamp": n * DAY / SECOND, "id": f"{day}.{n}"} for n in range(4)
+        )
+        log.flush()
+    # These days are not those that passed.
+    log.expire(partitions=2, confirm_clock=True)
+    log.delete("1.3")
+    log.delete("2.3", erase=True)
+    for since, days in ((None, 3), (20_000 * DAY / SECOND, 3), (20_001 * DAY / SECOND, 2)):
+        audit = log.audit(since)
+        assert accounts(audit) == (4 * days, 2 * days - 2, 0, 0, 0, 0, 0), str(audit)
+        assert (audit.expired, audit.deleted) == (2 * days, 2) and audit.ok
+    audit = log.audit(20_002 * DAY / SECOND)
+    assert (audit.entered, audit.stored, audit.expired, audit.deleted) == (4, 1, 2, 1)
+
+
+def test_deleted_events_in_a_damaged_block_are_deleted(open_log: OpenLog) -> None:
+    log = open_log()
+    log.append_many([{"content": "x", "timestamp": 1, "id": f"{n}"} for n in range(5)])
+    log.flush()
+    log.delete("2")
+    (file,) = log.path.glob("*/*.jsonl")
+    flip(file, 10)
+    log.verify()
+    log._store.scrubber.step()
+    audit = log.audit()
+    assert accounts(audit) == (5, 0, 4, 0, 0, 0, 0)
+    assert audit.deleted == 1 and audit.exit_code == 3 and not audit.difference
+
+
+@pytest.mark.parametrize(
+    ("change", "difference", "words"),
+    [
+        ({"expired": 35}, 1, "37 positions are in no block, and 36 events expired or were erased"),
+        ({"expired": 38}, 2, "37 positions are in no block, and 39 events expired or were erased"),
+        ({"erased": 0}, 1, "37 positions are in no block, and 36 events expired or were erased"),
+        ({"deleted": 2}, 1, "1 events are hidden as deleted, whose deletion was not booked"),
+    ],
+)
+def test_a_ledger_that_has_other_events_gone_is_found(
+    open_log: OpenLog, path: Path, change: dict[str, int], difference: int, words: str
+) -> None:
+    make_aged(path)
+    with open_log() as log:
+        save(log)
+
+    def changed(root: Root) -> Root:
+        (row,) = root.ledger
+        return msgspec.structs.replace(root, ledger=(msgspec.structs.replace(row, **change),))
+
+    change_root(path, changed)
+    audit = open_log(mode="r").audit()
+    assert audit.exit_code == 1
+    assert (audit.difference, audit.differences) == (difference, (words,))
+
+
+LIVES = st.lists(
+    st.one_of(
+        st.tuples(st.just("append"), st.lists(st.integers(0, 9), min_size=1, max_size=8)),
+        st.tuples(st.sampled_from(["delete", "erase"]), st.integers(0, 99)),
+        st.tuples(st.sampled_from(["partitions"]), st.integers(1, 3)),
+        st.tuples(st.sampled_from(["rule", "compact", "archive", "save", "reopen"])),
+    ),
+    max_size=20,
+)
+
+
+@settings(max_examples=30)
+@given(steps=LIVES)
+def test_the_books_of_a_log_that_lives_are_those_of_a_plain_count(
+    ram: Path, steps: list[tuple[Any, ...]]
+) -> None:
+    """A naive model: events by id, and what became of them."""
+    path = ram / "log"
+    shutil.rmtree(path, ignore_errors=True)
+
+    def open_log() -> timelog.EventLog:
+        return timelog.open(path, flush_interval=3600.0, text_index=False, compact_after=None)
+
+    log = open_log()
+    there: dict[str, tuple[int, bool]] = {}
+    hidden: set[str] = set()
+    entered = expired = erased = 0
+    horizon, is_ruled = 0, False
+
+    def visible() -> list[str]:
+        return [
+            id
+            for id, (_, is_tagged) in there.items()
+            if id not in hidden and not (is_ruled and is_tagged)
+        ]
+
+    for name, *rest in steps:
+        if name == "append":
+            new = []
+            for n in rest[0]:
+                day, is_tagged = n % 4, n > 6
+                if day >= horizon and not (is_ruled and is_tagged):
+                    there[f"{entered}"] = (day, is_tagged)
+                    new.append(
+                        {
+                            "content": "x",
+                            "timestamp": day * DAY / SECOND + n,
+                            "id": f"{entered}",
+                            "tags": ["drop"] if is_tagged else [],
+                        }
+                    )
+                    entered += 1
+            log.append_many(new)
+            log.flush()
+        elif name in ("delete", "erase"):
+            found = visible()
+            if found:
+                id = found[rest[0] % len(found)]
+                log.delete(id, erase=name == "erase")
+                hidden.add(id)
+                if name == "erase":
+                    day = there[id][0]
+                    erased += 1
+                    del there[id]
+                    # Its segment was written anew, without anything that was to go of it.
+                    assert day >= horizon
+        elif name == "partitions":
+            went = {each.name for each in log.expire(partitions=rest[0]).partitions}
+            days = {int(each[-2:]) - 1 for each in went}
+            horizon = max([horizon, *(day + 1 for day in days)])
+            expired += sum(day < horizon for day, _ in there.values())
+            there = {id: each for id, each in there.items() if each[0] >= horizon}
+        elif name == "rule":
+            log.expire(NEVER, tags={"drop": ALL})
+            is_ruled = True
+        elif name in ("compact", "archive"):
+            log.compact(archive=name == "archive")
+        elif name == "save":
+            save(log)
+        else:
+            log.close()
+            log = open_log()
+        audit = log.audit()
+        assert audit.ok and audit.entered == entered, str(audit)
+        # What was to go anyway may have gone with whatever was written anew.
+        kept = [id for id in there if id not in hidden]
+        assert len(visible()) <= audit.stored <= len(kept), str(audit)
+        assert audit.expired >= expired and audit.deleted >= erased
+        assert audit.stored + audit.expired + audit.deleted == entered
+        assert sorted(event.id for event in log.search()) == sorted(visible())
+    log.close()
 
 
 # -- all together -------------------------------------------------------------------------

@@ -43,6 +43,8 @@ def test_it_says_where_the_events_are(run: Run) -> None:
         "refused                  1  InvalidTime 1",
         "missing                  0",
         "lost                     0",
+        "expired                  0",
+        "deleted                  0",
     ]
 
 
@@ -60,6 +62,8 @@ def test_it_says_so_in_json(run: Run) -> None:
         "refused": {"InvalidTime": 1},
         "missing": 0,
         "lost": 0,
+        "expired": 0,
+        "deleted": 0,
         "difference": 0,
         "differences": [],
         "damage": [],

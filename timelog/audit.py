@@ -1,11 +1,13 @@
 """`Audit`: the books of a log. Every event that was entered is accounted for, or it is said.
 
 One side is the ledger, which each commit continues; the other are the positions that the blocks
-hold. Two different parts of the program make them, so that what one forgets the other shows.
+hold. Two different parts of the program make them, so that what one forgets the other shows. Of
+what expired or was erased only the number is known: so many positions must be in no block.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
 
@@ -30,12 +32,16 @@ class Audit(msgspec.Struct, frozen=True):
 
     ``entered``: all that were handed to the log, which must be the sum of the others:
 
-    - ``stored``: in blocks, and as far as is known without reading them not damaged;
+    - ``stored``: in blocks, not deleted, and as far as is known without reading them not damaged;
+      also those that a rule of the retention hides, until a compaction removes them;
     - ``damaged``: in blocks that are known to be damaged, and withheld;
     - ``waiting``: in the memory of this process;
     - ``refused``: not taken, by the name of the error; of other processes, what their commits told;
     - ``missing``: lost, as the records of their commits are damaged;
-    - ``lost``: to power cuts, as ``sync="off"`` permits.
+    - ``lost``: to power cuts, as ``sync="off"`` permits;
+    - ``expired``: gone by the retention, with their day or at a compaction, whether deleted before
+      or not;
+    - ``deleted``: hidden, or erased.
 
     ``difference``: how many events are not accounted for exactly once; ``differences`` says which,
     ``damage`` what is damaged. ``since``: the start of the first day that counts, in microseconds
@@ -51,6 +57,8 @@ class Audit(msgspec.Struct, frozen=True):
     refused: dict[str, int]
     missing: int
     lost: int
+    expired: int
+    deleted: int
     difference: int
     differences: tuple[str, ...]
     damage: tuple[str, ...]
@@ -78,6 +86,8 @@ class Audit(msgspec.Struct, frozen=True):
             ("refused", sum(self.refused.values()), reasons),
             ("missing", self.missing, "the records of their commits are damaged"),
             ("lost", self.lost, "to power cuts, as sync='off' permits"),
+            ("expired", self.expired, "by the retention"),
+            ("deleted", self.deleted, "hidden or erased"),
         ]
         lines = [f"{verdict}: {self.entered:,} events entered{since}"]
         lines += (
@@ -122,21 +132,38 @@ class _Auditor:
         # The days whose index file cannot be read, and what must be in them.
         self._unread: dict[int, int] = {}
         self._damage: list[str] = []
+        # The positions of deleted events that blocks still hold.
+        self._hidden: list[int] = []
         self._end = 0
 
     def run(self) -> Audit:
         stock = take_stock(self._held, self._start, self._position)
-        unread = min(stock.none.number, sum(self._unread.values()))
-        none = stock.none.number - unread
+        expired = sum(row.expired for row in self._rows)
+        erased = sum(row.erased for row in self._rows)
+        gone = expired + erased
+        unread = min(max(stock.none.number - gone, 0), sum(self._unread.values()))
+        none = stock.none.number - unread - gone
         several = stock.several.number
         missing = sum(last - first for first, last in self._missing())
+        self._hidden = self._deleted()
         damaged = unread + self._damaged()
         committed = self._before + sum(row.events for row in self._rows)
         lost = sum(row.lost for row in self._rows)
         differences = [
-            *(f"{_positions(each)} in no block" for each in stock.none.first if none),
+            *(f"{_positions(each)} in no block" for each in stock.none.first if none and not gone),
             *(f"{_positions(each)} held more than once" for each in stock.several.first),
         ]
+        if none and gone:
+            differences.insert(
+                0,
+                f"{stock.none.number - unread:,} positions are in no block, and {gone:,} events "
+                "expired or were erased",
+            )
+        untold = self._untold(erased)
+        if untold:
+            differences.append(
+                f"{untold:,} events are hidden as deleted, whose deletion was not booked"
+            )
         beyond = max(self._end - max(self._index.position, self._position), 0)
         if beyond:
             end = self._end - 1
@@ -159,13 +186,21 @@ class _Auditor:
         return Audit(
             since=self._since,
             entered=committed + self._books.due + sum(refused.values()),
-            stored=self._position - self._start - stock.none.number - missing - damaged + unread,
+            stored=self._position
+            - self._start
+            - stock.none.number
+            - missing
+            - damaged
+            + unread
+            - len(self._hidden),
             damaged=damaged,
             waiting=self._books.waiting,
             refused=dict(refused),
             missing=missing,
             lost=lost,
-            difference=none + several + beyond + unbooked + strayed,
+            expired=expired,
+            deleted=erased + len(self._hidden),
+            difference=abs(none) + several + beyond + untold + unbooked + strayed,
             differences=tuple(differences),
             damage=tuple(dict.fromkeys(self._damage)),
         )
@@ -206,9 +241,37 @@ class _Auditor:
                 self._damage.append(str(damage))
                 damaged[block.path, block.offset] = sum(
                     max(min(last, self._position) - max(first, self._start), 0)
+                    - self._hidden_in(first, last)
                     for first, last in stretches(block.runs, block.count)
                 )
         return sum(damaged.values())
+
+    def _deleted(self) -> list[int]:
+        """The positions of deleted events that blocks still hold, in order."""
+        found: list[int] = []
+        for day in self._index.between(None, None):
+            if day not in self._unread:
+                found += (
+                    tombstone.position
+                    for tombstone in self._index.tombstones(day)
+                    if not tombstone.is_erased
+                    and self._start <= tombstone.position < self._position
+                )
+        return sorted(found)
+
+    def _hidden_in(self, first: int, end: int) -> int:
+        return bisect_left(self._hidden, end) - bisect_left(self._hidden, first)
+
+    def _untold(self, erased: int) -> int:
+        """How many more events are hidden as deleted than were booked.
+
+        Fewer may be: hidden ones that expired, or whose tombstones were lost with the index of
+        their day. Where that was made anew, they may count with another day of the ledger.
+        """
+        if self._since is not None:
+            return 0
+        booked = sum(row.deleted for row in self._rows) - erased
+        return max(len(self._hidden) - booked, 0)
 
     def _block_of(self, damage: Damage) -> Block | None:
         """The block in which damage was found; None where it is gone, or was another thing."""
