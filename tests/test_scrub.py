@@ -132,6 +132,28 @@ def test_damage_that_is_gone_is_forgotten(log: timelog.EventLog) -> None:
     assert log.health().status == "healthy"
 
 
+@pytest.mark.parametrize("way", ["expire", "compact"])
+def test_damage_of_what_went_is_forgotten(log: timelog.EventLog, way: str) -> None:
+    files = sorted(log.path.glob("*/*.jsonl"))
+    flip(files[0], 100)
+    scrubbing = scrubber(log)
+    while not scrubbing.passes:
+        scrubbing.step()
+    other = timelog.open(log.path, mode="r")
+    assert [len(each.health().damage) for each in (log, other)] == [1, 1]
+    if way == "expire":
+        log.expire(partitions=2)
+    else:
+        # Damaged segments are left alone, so it is mended first.
+        flip(files[0], 100)
+        assert log.compact(archive=True).segments == len(files)
+    while scrubbing.passes < 2:
+        scrubbing.step()
+    assert [each.health().damage for each in (log, other)] == [(), ()]
+    assert json.loads(log._store.layout.scrub.read_bytes())["damage"] == []
+    other.close()
+
+
 def test_a_file_that_is_gone_or_short_is_found(log: timelog.EventLog) -> None:
     first, second, _ = sorted(log.path.glob("2*/*"))
     first.unlink()

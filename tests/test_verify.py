@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import timelog
+from tests.aged import archives, make_aged, nothing_unlinked
 from tests.rig import abandon
 from timelog import segment as segment_module
 from timelog.codec import decode_lines, encode_lines, to_line
@@ -461,3 +462,111 @@ def test_progress_is_told_up_to_the_end(log: timelog.EventLog) -> None:
     report = log.verify(progress=lambda done, total: told.append((done, total)))
     assert told[-1] == (report.bytes, report.bytes) != (0, 0)
     assert told == sorted(told)
+
+
+# -- logs that have lived -----------------------------------------------------------------
+
+
+def test_a_log_that_has_lived_is_ok(open_log: OpenLog, path: Path) -> None:
+    make_aged(path)
+    log = open_log()
+    for report in reports(log):
+        assert report.ok and report.foreign == (), str(report)
+        assert report.events == 107
+    (log.path / ".timelog" / "trash" / "1-2024-10-01").mkdir()
+    (log.path / ".timelog" / "tmp" / "compacted-0").write_bytes(b"x")
+    assert all(report.ok for report in reports(log))
+    told: list[tuple[int, int]] = []
+    log.verify(progress=lambda done, total: told.append((done, total)))
+    size = sum(file.stat().st_size for file in log.path.glob("20*/*"))
+    assert told[-1] == (size, size)
+
+
+def test_bytes_all_over_an_archive_are_checked(open_log: OpenLog, path: Path) -> None:
+    make_aged(path)
+    log = open_log()
+    [file] = archives(path)
+    data = file.read_bytes()
+    for at in range(0, len(data), 37):
+        flip(file, at)
+        for deep in (False, True):
+            report = fresh(log, deep=deep)
+            [damage] = report.damage
+            assert (damage.file, damage.reason) == (name(log, file), "the crc does not hold")
+        file.write_bytes(data)
+    with file.open("ab") as out:
+        out.write(b"tail")
+    [torn] = fresh(log).torn
+    assert (torn.file, torn.offset, torn.length) == (name(log, file), len(data), 4)
+
+
+def test_what_was_replaced_and_not_unlinked_is_nothing(open_log: OpenLog, path: Path) -> None:
+    make_aged(path)
+    log = open_log()
+    with nothing_unlinked():
+        log.compact(archive=True)
+        assert len(list(path.glob("20*/*"))) > 3
+        for report in reports(log):
+            assert report.ok and report.foreign == (), str(report)
+
+
+class Meanwhile(Storage):
+    """Calls something before the so manieth file is opened for reading."""
+
+    def __init__(self, number: int, act: Callable[[], object]) -> None:
+        super().__init__()
+        self.left = number
+        self.act = act
+
+    def open_read(self, path: Path) -> int:
+        if path.suffix in (".jsonl", ".zst"):
+            self.left -= 1
+            if not self.left:
+                self.act()
+        return super().open_read(path)
+
+
+@pytest.mark.parametrize("number", range(1, 9))
+@pytest.mark.parametrize("what", ["compact", "archive", "expire", "expire all", "erase"])
+def test_what_goes_meanwhile_is_not_damage_and_what_replaces_it_is_checked(
+    open_log: OpenLog, path: Path, number: int, what: str
+) -> None:
+    make_aged(path)
+    log = open_log()
+    acts: dict[str, Callable[[], object]] = {
+        "compact": log.compact,
+        "archive": lambda: log.compact(archive=True),
+        "expire": lambda: log.expire(partitions=1),
+        "expire all": lambda: log.expire("1 day"),
+        "erase": lambda: log.delete("3.0.1.2", erase=True),
+    }
+    layout = Layout(path)
+    index = Index(layout, Storage(), "", lambda batch: None)
+    index.refresh()
+    storage = Meanwhile(number, acts[what])
+    report = verify(layout, storage, index, deep=True)
+    assert report.ok and report.foreign == (), str(report)
+    assert report.events <= 107
+    after = fresh(log, deep=True)
+    assert after.ok
+    if what in ("compact", "archive") and storage.left <= 0:
+        # Of a day it was either all before or all after.
+        assert after.events <= report.events
+
+
+def test_damage_in_what_replaces_is_found(open_log: OpenLog, path: Path) -> None:
+    make_aged(path)
+    log = open_log()
+
+    def act() -> None:
+        log.compact(archive=True)
+        for file in archives(path):
+            flip(file, file.stat().st_size - 5)
+
+    layout = Layout(path)
+    index = Index(layout, Storage(), "", lambda batch: None)
+    index.refresh()
+    report = verify(layout, Meanwhile(2, act), index, deep=False)
+    assert {damage.file for damage in report.damage} >= {
+        name(log, file) for file in archives(path)[1:]
+    }

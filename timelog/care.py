@@ -57,7 +57,7 @@ class Care:
         """
         store = self._readable()
         index = store.read_index()
-        done, total = 0, index.totals().bytes
+        done, total = 0, sum(day.stored for day in index.totals_of_days())
 
         def advance(more: int) -> None:
             nonlocal done

@@ -1,6 +1,7 @@
 """`verify`: a read-only check of everything the log's records promise.
 
-Bounded by what was committed when it began. Structure: the root, every day's index file, the
+Bounded by what was committed when it began; of what is replaced meanwhile, what replaces it is
+checked, and of what expires nothing. Structure: the root, every day's index file, the
 journal since. Content: every block against its crc; ``deep`` also decodes every event and compares
 counts, times, tags and sources with the index. Besides: bytes behind committed lengths, files that
 the index does not know, names that are not the log's.
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from operator import attrgetter
 
@@ -91,6 +93,10 @@ def verify(
     return _Verifier(layout, storage, index, deep, advance).run()
 
 
+class _Gone(Exception):
+    """A segment was replaced, or has expired, since the index was looked at."""
+
+
 class _Verifier:
     def __init__(
         self,
@@ -110,6 +116,8 @@ class _Verifier:
         self._torn: list[Damage] = []
         self._foreign: list[str] = []
         self._partitions: list[str] = []
+        # The segments that were checked.
+        self._known: set[str] = set()
 
     def run(self) -> Verification:
         index = self._index
@@ -130,17 +138,9 @@ class _Verifier:
                 )
             position, place = index.position, index.place
         self._journal(place.journal, place.offset)
-        known: set[str] = set()
         for day in index.between(None, None):
-            try:
-                segments = index.blocks(day, None, None, position)
-            except DamagedError as error:
-                self._damage.append(damaged_day(day, error))
-                continue
-            for segment, blocks in segments:
-                known.add(segment.path)
-                self._segment(segment.path, blocks)
-        self._names(known)
+            self._day(day, position)
+        self._names()
         return Verification(
             self._events,
             self._blocks,
@@ -166,20 +166,42 @@ class _Verifier:
                 reason = "not a record of the journal"
                 self._damage.append(Damage(file, item.start, item.end - item.start, reason))
 
+    def _day(self, day: int, position: int) -> None:
+        """Check a day; from the beginning where segments were replaced meanwhile."""
+        counted = self._events, self._blocks, self._bytes
+        damage, torn = len(self._damage), len(self._torn)
+        while True:
+            try:
+                segments = self._index.blocks(day, None, None, position)
+            except DamagedError as error:
+                self._damage.append(damaged_day(day, error))
+                return
+            try:
+                for segment, blocks in segments:
+                    self._known.add(segment.path)
+                    self._segment(segment.path, blocks)
+            except _Gone:
+                self._events, self._blocks, self._bytes = counted
+                del self._damage[damage:], self._torn[torn:]
+            else:
+                return
+
     def _segment(self, path: str, blocks: tuple[Block, ...]) -> None:
         end = 0
         try:
             with self._storage.reading(self._layout.segment(path)) as fd:
                 for block in blocks:
-                    if block.offset != end:
-                        gap = Damage(path, end, block.offset - end, "belongs to no block")
+                    if block.file_start != end:
+                        gap = Damage(path, end, block.file_start - end, "belongs to no block")
                         self._damage.append(gap)
-                    end = block.end
+                    end = block.file_end
                     self._block(block, read_text(partial(self._storage.read_at, fd), (block,)))
                 self._tail(path, blocks[-1].file_end if blocks else 0, self._storage.size(fd))
         except OSError as error:
             if error.errno in TRANSIENT:
                 raise
+            if isinstance(error, FileNotFoundError) and blocks and self._index.is_gone(blocks[0]):
+                raise _Gone from None
             for block in blocks:
                 self._bad(block, f"cannot be read: {error.strerror or error}")
 
@@ -187,7 +209,7 @@ class _Verifier:
         self._blocks += 1
         self._events += block.count
         self._bytes += block.length
-        self._advance(block.length)
+        self._advance(block.stored)
         if problem := block.problem(data):
             self._bad(block, problem)
         elif self._deep:
@@ -205,7 +227,7 @@ class _Verifier:
             if size > end:
                 self._torn.append(Damage(path, end, size - end, "not committed, never served"))
 
-    def _names(self, known: set[str]) -> None:
+    def _names(self) -> None:
         """Look at every name in the directory and its partitions."""
         storage, root = self._storage, self._layout.root
         for entry in storage.names(root):
@@ -215,19 +237,23 @@ class _Verifier:
                 self._foreign.append(entry)
                 continue
             self._partitions.append(entry)
-            for file in storage.names(root / entry):
-                path = f"{entry}/{file}"
-                info = storage.status(root / path)
-                if names.parse_segment(path) is None or not stat.S_ISREG(info.st_mode):
-                    self._foreign.append(path)
-                elif (
-                    path not in known
-                    and info.st_size
-                    and not self._index.removal.is_going(path)
-                    and not self._is_being_written()
-                    and not self._is_committed(path)
-                ):
-                    self._torn.append(Damage(path, 0, info.st_size, "not committed, never served"))
+            with suppress(FileNotFoundError):
+                for file in storage.names(root / entry):
+                    with suppress(FileNotFoundError):
+                        self._name(f"{entry}/{file}")
+
+    def _name(self, path: str) -> None:
+        info = self._storage.status(self._layout.root / path)
+        if names.parse_segment(path) is None or not stat.S_ISREG(info.st_mode):
+            self._foreign.append(path)
+        elif (
+            path not in self._known
+            and info.st_size
+            and not self._is_being_written()
+            and not self._is_committed(path)
+            and not self._index.removal.is_going(path)
+        ):
+            self._torn.append(Damage(path, 0, info.st_size, "not committed, never served"))
 
     def _is_being_written(self) -> bool:
         """Whether bytes that no commit names may be those of a flush that goes on right now."""
