@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import timelog
+from tests.aged import make_aged
 from tests.rig import FaultyStorage, Killed, abandon
 from timelog import finder, rotate
 from tools import check_plan
@@ -70,11 +71,39 @@ def test_an_independent_reader_reads_what_timelog_reads(long_lived: Path) -> Non
     ]
 
 
+@pytest.mark.parametrize("checkpoint", [True, False])
+@pytest.mark.parametrize("archive", [True, False])
+def test_it_reads_a_log_that_has_lived(ram: Path, checkpoint: bool, archive: bool) -> None:
+    path = ram / "log"
+    expected = [event.id for event in make_aged(path, checkpoint=checkpoint, archive=archive)]
+    for is_compacted in (False, True):
+        if is_compacted:
+            with timelog.open(path) as log:
+                log.compact(archive=archive)
+        found = [json.loads(line)["id"] for line in run("reader.py", path).splitlines()]
+        assert sorted(found) == sorted(expected)
+        # In order of arrival: by flush, day and minute.
+        order = [int(id.split(".")[0]) // 2 for id in found]
+        assert order == sorted(order)
+
+
+def test_it_reads_positions_that_are_packed(ram: Path) -> None:
+    path = ram / "log"
+    with timelog.open(path, flush_interval=3600.0, compact_after=None) as log:
+        for n in range(200):
+            log.append(f"{n}", timestamp=(n * 7) % 199 / 10)
+        log.flush()
+        assert log.compact(archive=True).days == 1
+    found = [json.loads(line)["content"] for line in run("reader.py", path).splitlines()]
+    assert found == [f"{n}" for n in range(200)]
+    assert "and more up to 200" in run("dump.py", path / ".timelog/journal/0000000001.journal")
+
+
 def test_the_independent_reader_stays_short_and_independent() -> None:
     text = (TOOLS / "reader.py").read_text()
     lines = text.split('"""')[2].splitlines()
     code = [line for line in lines if line and not line.startswith(("import ", "from "))]
-    assert len(code) <= 40 and "import timelog" not in text
+    assert len(code) <= 75 and "import timelog" not in text
 
 
 def test_dump_tells_every_file_in_words(long_lived: Path) -> None:
@@ -92,6 +121,31 @@ def test_dump_tells_every_file_in_words(long_lived: Path) -> None:
         "nothing is",
     ):
         assert words in text
+
+
+@pytest.mark.parametrize("checkpoint", [True, False])
+def test_dump_tells_what_went(ram: Path, checkpoint: bool) -> None:
+    path = ram / "log"
+    make_aged(path, checkpoint=checkpoint)
+    with timelog.open(path, retention="10000 days"):
+        pass
+    text = run("dump.py", *(file for file in sorted(path.rglob("*")) if file.is_file()))
+    for words in (
+        "deleted and hidden: position 97, id '2.0.1.1', 2024-10-06T00:00:02.000001Z, digest ",
+        "all others before 2024-10-05T00:00:00.000000Z",
+        "tag:drop before 2",
+        "0 frame, 4666 bytes of text, ",
+        "of text in a frame at 0 to ",
+        '"age":864000000000000',
+        "the key of the digests",
+    ):
+        assert words in text, words
+    if checkpoint:
+        assert "36 expired, 1 deleted, 1 erased" in text
+        assert "deleted and erased: position 18, id '1.1.0.2'" in text
+    else:
+        assert "expired: 2024-10-04, 36 events; hidden: " in text
+        assert "replaced in 2024-10-05: 0 events expired, erased [18]" in text
 
 
 def test_dump_says_what_it_cannot_read(

@@ -1,8 +1,8 @@
 """Print any file of a log in words: dump.py FILE...
 
-Segments, journal files, index/root, day index files, files of the text index, the lock file and the
-format file are told apart by name. Nothing is changed. What cannot be read is said, and the exit
-code is then 1.
+Segments, archived ones too, journal files, index/root, day index files, files of the text index,
+lock files, the format file and those of state/ are told apart by name. Nothing is changed. What
+cannot be read is said, and the exit code is then 1.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import msgpack
@@ -17,12 +18,18 @@ import msgpack
 from timelog import names
 from timelog.checkpoint import parse_day, parse_root
 from timelog.codec import DecodeError, decode_line
-from timelog.errors import TimelogError
-from timelog.journal import Bad, Begin, Block, Commit, read
+from timelog.errors import DamagedError, TimelogError
+from timelog.frames import decompress, scan
+from timelog.horizons import Horizons
+from timelog.journal import Bad, Begin, Block, Commit, Tombstone, read
+from timelog.lines import MOST_LINE
 from timelog.positions import stretches
 from timelog.storage import Storage
 from timelog.textindex import TextFile
 from timelog.timestamp import to_text
+
+# Of lines that were sorted by time the positions may be in as many stretches.
+_MOST_STRETCHES = 20
 
 
 def describe(file: Path) -> Iterator[str]:
@@ -39,10 +46,14 @@ def describe(file: Path) -> Iterator[str]:
         yield from _text_index(file)
     elif file.name == names.LOCK:
         yield from _lock(data)
-    elif file.name == names.FORMAT:
+    elif file.name in (names.TEXT_LOCK, names.SCRUB_LOCK, names.COMPACT_LOCK):
+        yield "  who holds it has it locked; nothing is in it"
+    elif file.name == names.KEY:
+        yield "  the key of the digests of deleted events"
+    elif file.name in (names.FORMAT, names.RETENTION, names.SCRUB):
         yield f"  {data.decode().strip()}"
     elif names.parse_segment(f"{file.absolute().parent.name}/{file.name}"):
-        yield from _segment(data)
+        yield from _archive(data) if names.is_archived(file.name) else _segment(data)
     else:
         raise ValueError("its name is not one of a log's files")
 
@@ -75,6 +86,24 @@ def _commit(commit: Commit, what: str) -> Iterator[str]:
         yield f"{'':12}cursor {name!r} = {msgpack.unpackb(value, strict_map_key=False)!r}"
     for why, count in commit.refused.items():
         yield f"{'':12}refused {count} events: {why}"
+    if commit.expiry is not None:
+        days = ", ".join(map(names.partition, commit.expiry.days)) or "no day"
+        events = sum(events for _, events in commit.expiry.events)
+        yield f"{'':12}expired: {days}, {events} events; {_horizons(commit.expiry.horizons)}"
+    if commit.replacement is not None:
+        replacement = commit.replacement
+        expired = sum(events for _, events in replacement.expired)
+        yield (
+            f"{'':12}replaced in {names.partition(replacement.day)}: {expired} events expired, "
+            f"erased {list(replacement.erased)}"
+        )
+        yield from (
+            f"{'':16}{gone.path}, {gone.count} events in {gone.bytes} bytes of text, {gone.stored} "
+            "of file"
+            for gone in replacement.segments
+        )
+    for tombstone in commit.tombstones:
+        yield f"{'':12}{_tombstone(tombstone)}"
     for block in commit.blocks:
         yield f"{'':12}{block.path} {_block(block)}"
 
@@ -82,11 +111,35 @@ def _commit(commit: Commit, what: str) -> Iterator[str]:
 def _block(block: Block) -> str:
     tags = "any" if block.tags is None else ",".join(block.tags) or "none"
     sources = "any" if block.sources is None else ",".join(map(repr, block.sources))
-    positions = list(stretches(block.runs, block.count))
+    frame = ""
+    if block.frame is not None:
+        frame = f"of text in a frame at {block.file_start} to {block.file_end}, "
+    positions = list(islice(stretches(block.runs, block.count), _MOST_STRETCHES + 1))
+    more = ""
+    if len(positions) > _MOST_STRETCHES:
+        positions.pop()
+        more = f" and more up to {block.position_end}"
     return (
-        f"bytes {block.offset} to {block.end}, {block.count} events, positions {positions}, "
-        f"{to_text(block.first)} to {to_text(block.last)}, crc {block.crc:08x} after "
-        f"{block.seed:08x}, tags {tags}, sources {sources}"
+        f"bytes {block.offset} to {block.end}, {frame}{block.count} events, "
+        f"positions {positions}{more}, {to_text(block.first)} to {to_text(block.last)}, "
+        f"crc {block.crc:08x} after {block.seed:08x}, tags {tags}, sources {sources}"
+    )
+
+
+def _horizons(horizons: Horizons) -> str:
+    """What is behind any of these has expired."""
+    times = [
+        " ".join(f"{key or 'all others'} before {to_text(at)}" for key, at in each.items())
+        for each in horizons
+    ]
+    return f"hidden: {', or '.join(times) or 'nothing'}"
+
+
+def _tombstone(tombstone: Tombstone) -> str:
+    state = "erased" if tombstone.is_erased else "hidden"
+    return (
+        f"deleted and {state}: position {tombstone.position}, id {tombstone.id!r}, "
+        f"{to_text(tombstone.timestamp)}, digest {tombstone.digest.hex()}"
     )
 
 
@@ -102,8 +155,15 @@ def _root(data: bytes) -> Iterator[str]:
         refused = "".join(f", {count} refused: {why}" for why, count in row.refused.items())
         yield (
             f"  ledger of {names.partition(row.day)}: {row.events} events from position "
-            f"{row.position}, {row.lost} of them lost{refused}"
+            f"{row.position}, {row.lost} of them lost, {row.expired} expired, {row.deleted} "
+            f"deleted, {row.erased} erased{refused}"
         )
+    if root.removal.horizons:
+        yield f"  {_horizons(root.removal.horizons)}"
+    for partition, sequence in root.removal.partitions.items():
+        yield f"  {partition} went with commit {sequence} and may still stand there"
+    for path in root.removal.segments:
+        yield f"  {path} was replaced and may still stand there"
     for day in root.days:
         yield (
             f"  {day.file}: {day.segments} segments, {day.count} events, {day.bytes} bytes, "
@@ -117,7 +177,10 @@ def _day(data: bytes, file: Path) -> Iterator[str]:
     if summary is None:
         yield "  index/root does not name this file: it is left over"
         return
-    for segment in parse_day(data, summary):
+    files = parse_day(data, summary)
+    for tombstone in files.tombstones.values():
+        yield f"  {_tombstone(tombstone)}"
+    for segment in files:
         fenced = ", takes no more blocks" if segment.fenced else ""
         yield f"  {segment.path}, created {to_text(segment.created)}{fenced}"
         yield from (f"{'':4}{_block(block)}" for block in segment.blocks)
@@ -149,6 +212,20 @@ def _lock(data: bytes) -> Iterator[str]:
             f"  unfinished flush of process {busy['pid']}, from {busy['offset']} of journal file "
             f"{busy['journal']}, files {', '.join(busy['files'])}"
         )
+
+
+def _archive(data: bytes) -> Iterator[str]:
+    read = memoryview(data)
+    for piece in scan(lambda at, length: bytes(read[at : at + length]), len(data), MOST_LINE):
+        frame = read[piece.offset : piece.offset + piece.length]
+        try:
+            text = decompress(frame, piece.text) if piece.text else None
+        except DamagedError:
+            text = None
+        what = "no frame" if text is None else f"frame, {piece.text} bytes of text"
+        yield f"  {piece.offset:>9} {what}, {piece.length} bytes"
+        if text is not None:
+            yield from _segment(text)
 
 
 def _segment(data: bytes) -> Iterator[str]:
