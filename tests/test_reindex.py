@@ -5,10 +5,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import hypothesis.strategies as st
 import pytest
+from hypothesis import given, settings
 
 import timelog
-from tests.aged import NEVER, archives, blocks_of, fill, make_aged, nothing_unlinked, save
+from tests.aged import ALL, NEVER, archives, blocks_of, fill, make_aged, nothing_unlinked, save
 from tests.broken import START, events_of, everything, kept, make_log, segments, sorted_events
 from tests.rig import FaultyStorage, Killed, abandon
 from timelog.names import Layout, partition
@@ -334,3 +336,70 @@ def test_rules_go_on_hiding_in_a_day_that_was_made_anew(path: Path) -> None:
     with timelog.open(path) as log:
         assert sorted_events(log) == expected
         assert log.expire(NEVER).events == 0
+
+
+_LIVES = st.lists(
+    st.one_of(
+        st.tuples(st.just("append"), st.lists(st.integers(0, 9), min_size=1, max_size=8)),
+        st.tuples(st.sampled_from(["delete", "erase"]), st.integers(0, 99)),
+        st.tuples(st.just("partitions"), st.integers(2, 3)),
+        st.tuples(st.sampled_from(["rule", "compact", "archive", "save"])),
+    ),
+    min_size=3,
+    max_size=16,
+)
+
+
+@settings(max_examples=40)
+@given(steps=_LIVES, lost=st.lists(st.integers(0, 3), min_size=1, unique=True))
+def test_whatever_a_log_has_lived_through_its_books_balance_with_days_made_anew(
+    ram: Path, steps: list[tuple[object, ...]], lost: list[int]
+) -> None:
+    path = ram / "log"
+    shutil.rmtree(path, ignore_errors=True)
+    log = timelog.open(path, flush_interval=3600.0, text_index=False, compact_after=None)
+    is_ruled, oldest = False, 0
+    for name, *rest in steps:
+        visible = sorted_events(log)
+        if name == "append":
+            numbers: list[int] = rest[0]  # type: ignore[assignment]
+            log.append_many(
+                {
+                    "content": f"{n}",
+                    "timestamp": (START + n % 4 * DAY) // 10**6 + n,
+                    "tags": ["drop"] if n > 6 else [],
+                }
+                for n in numbers
+                if n % 4 >= oldest and not (is_ruled and n > 6)
+            )
+            log.flush()
+        elif name in ("delete", "erase") and visible:
+            number: int = rest[0]  # type: ignore[assignment]
+            log.delete(visible[number % len(visible)].id, erase=name == "erase")
+        elif name == "partitions":
+            went = log.expire(partitions=rest[0]).partitions  # type: ignore[arg-type]
+            oldest = max([oldest, *(int(each.name[-2:]) - 3 for each in went)])
+        elif name == "rule":
+            is_ruled = True
+            log.expire(NEVER, tags={"drop": ALL})
+        elif name in ("compact", "archive"):
+            log.compact(archive=name == "archive")
+        elif name == "save":
+            save(log)
+    visible, books = sorted_events(log), log.audit()
+    hidden = {each.id for each in log.deletions() if not each.is_erased}
+    log.close()
+    for day in lost:
+        for file in Layout(path).index.glob(f"{partition(START + day * DAY)}.*.index"):
+            file.unlink()
+    report = timelog.repair(path)
+    assert report.ok and report.quarantined == (), str(report)
+    with timelog.open(path, mode="r") as log:
+        found, after = sorted_events(log), log.audit()
+        assert log.verify(deep=True).ok
+    assert {event.id for event in visible} <= {event.id for event in found}
+    assert {event.id for event in found} - {event.id for event in visible} <= hidden
+    assert after.ok and after.missing == 0, str(after)
+    assert (after.entered, after.expired) == (books.entered, books.expired)
+    again = timelog.repair(path)
+    assert again.ok and not again.found
