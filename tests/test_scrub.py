@@ -15,6 +15,7 @@ import timelog
 from timelog import scrub, segment, storage
 from timelog.errors import DamagedError
 from timelog.lock import FileLock
+from timelog.rotate import write_checkpoint
 from timelog.scrub import Scrubber
 from timelog.storage import Storage
 from timelog.timestamp import END
@@ -140,6 +141,7 @@ def test_damage_of_what_went_is_forgotten(log: timelog.EventLog, way: str) -> No
     while not scrubbing.passes:
         scrubbing.step()
     other = timelog.open(log.path, mode="r")
+    assert len(other.search().to_list()) == 29 and len(other._store.index.damage) == 1
     assert [len(each.health().damage) for each in (log, other)] == [1, 1]
     if way == "expire":
         log.expire(partitions=2)
@@ -147,6 +149,9 @@ def test_damage_of_what_went_is_forgotten(log: timelog.EventLog, way: str) -> No
         # Damaged segments are left alone, so it is mended first.
         flip(files[0], 100)
         assert log.compact(archive=True).segments == len(files)
+    # Whoever had met it knows nothing of it but by a checkpoint.
+    write_checkpoint(log._store.layout, log._store.storage, log._store.index)
+    assert [each.health().damage for each in (log, other)] == [(), ()]
     while scrubbing.passes < 2:
         scrubbing.step()
     assert [each.health().damage for each in (log, other)] == [(), ()]

@@ -91,7 +91,11 @@ def health(store: Store) -> Health:
         scrubbed = read_scrubbed(store.layout, store.storage)
     except OSError as error:
         warnings.append(f"what the scrub found cannot be read: {in_words(error)}")
-    damage = {**index.damage, **dict.fromkeys(scrubbed.damage)}
+    damage = [
+        each
+        for each in {**index.damage, **dict.fromkeys(scrubbed.damage)}
+        if index.is_kept(each.file)
+    ]
     if flusher.committer.degraded is not None:
         critical.append(str(flusher.committer.degraded))
     elif counters.failures:

@@ -582,6 +582,19 @@ class Index:
         except OSError as error:
             raise storage_error("reading the index", error) from error
 
+    def is_kept(self, path: str) -> bool:
+        """Whether what was found in a file still matters: not where it was replaced or has expired.
+
+        Cost: the day's index file is read.
+        """
+        if names.parse_segment(path) is None:
+            return True
+        try:
+            return self.segment(path) is not None
+        except (DamagedError, OSError):
+            # Nothing can be said without an index that can be used; that is reported.
+            return True
+
     def between(self, start: int | None, end: int | None) -> list[int]:
         """The days that have events in ``[start, end)``, in order; None is open."""
         with self.lock:

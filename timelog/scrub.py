@@ -111,7 +111,8 @@ class Scrubber:
             self._pass = None
         if self._pass is None and found:
             self._index.refresh()
-            found = {damage: None for damage in found if not self._is_gone(damage)}
+            # Of what was replaced or has expired, no block is checked any more.
+            found = {damage: None for damage in found if self._index.is_kept(damage.file)}
         after = Scrubbed(before.passed, tuple(found)[:MOST_DAMAGE])
         now = self._storage.time_ns() // 1000
         if self._pass is None and not 0 <= now - before.passed < _NOTED:
@@ -121,16 +122,6 @@ class Scrubber:
             temporary = self._layout.temporary / names.SCRUB
             self._storage.replace(self._layout.scrub, data, temporary)
         self.passes += self._pass is None
-
-    def _is_gone(self, damage: Damage) -> bool:
-        """Whether a damaged file is none of the log any more: nobody will look at it again."""
-        try:
-            return (
-                names.parse_segment(damage.file) is None or self._index.segment(damage.file) is None
-            )
-        except DamagedError:
-            # What that day has nobody knows; that is reported.
-            return False
 
     def _known(self) -> Scrubbed:
         try:
