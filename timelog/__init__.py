@@ -15,9 +15,10 @@ work     `encode`, `rotate`, `quarantine`, `sweep`, `repair`, `commit`, `flush`,
          `selector`, `charset`, `linear`, `pattern`, `filter`, `explain`, `grams`, `taglines`,
          `textindex`, `indexer`, `finder`, `reader`, `scan`, `merge`, `arrow`, `query`, `scrub`,
          `stock`; of its status `usage`, `growth`, `histogram`; of a log that lives for years
-         `rewrite`, `compaction`, `expiry`, `deletion`, `upkeep`
-face     `store` (the parts put together), `health`, `status`, `audit`, `lookup`, `care`, `entry`,
-         `log` (`EventLog`), this module
+         `rewrite`, `compaction`, `expiry`, `deletion`, `upkeep`, `manifest`, `copier`, `shelf`,
+         `holders`, `filling`, `snapshot`, `recover`
+face     `store` (the parts put together), `health`, `status`, `audit`, `lookup`, `care`,
+         `safekeeping`, `entry`, `log` (`EventLog`), this module
 around   `cli`
 """
 
@@ -37,6 +38,7 @@ from timelog.log import EventLog
 from timelog.names import Layout
 from timelog.options import check_options
 from timelog.query import Results
+from timelog.recover import Recovered, recover
 from timelog.repaired import Repaired
 from timelog.restore import restore
 from timelog.retention import Age
@@ -53,6 +55,7 @@ __all__ = [
     "errors",
     "open",
     "repair",
+    "restore_snapshot",
 ]
 
 
@@ -169,3 +172,31 @@ def repair(
         lock_timeout=lock_timeout,
         progress=progress,
     )
+
+
+def restore_snapshot(
+    snapshot: str | os.PathLike[str],
+    dest: str | os.PathLike[str],
+    *,
+    progress: Callable[[int, int], None] | None = None,
+    storage: Storage | None = None,
+) -> Recovered:
+    """Make a log in the directory ``dest`` of a snapshot that `EventLog.snapshot` made.
+
+    It is the log as it was, with its id: positions and cursors keep their meaning, and appending
+    goes on where it ended. Nothing is overwritten: ``dest`` must be absent, or an empty directory.
+    Every file of the snapshot is compared with its manifest before anything is written, and then
+    copied; the log is in its place whole or not at all. The snapshot is not changed.
+
+    ``progress``: called with how many bytes were checked and copied, and how many that will be.
+    ``storage``: stands in for the disk, see `timelog.storage`.
+
+    Raises `InvalidInput` for a ``dest`` that has something in it, or is in a log; `NotALogError`
+    for what is no snapshot; `DamagedError`, with the name of the file, for one in which a file is
+    missing, was changed, or is not listed; `StorageError` (nothing is left then) and
+    `LockTimeout`. Cost: everything is read twice and written once.
+    """
+    if not os.fspath(snapshot) or not os.fspath(dest):
+        raise errors.InvalidInput("snapshot and dest must be paths of directories")
+    plain = storage if storage is not None else Storage()
+    return recover(Path(snapshot).absolute(), Path(dest).absolute(), plain, progress)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import msgspec
+
 from timelog.audit import Audit, audit
 from timelog.codec import DecodeError, decode_line
 from timelog.compaction import Compaction
@@ -20,6 +22,7 @@ from timelog.errors import (
 from timelog.event import check_id
 from timelog.expiry import Expired
 from timelog.health import Health, health
+from timelog.holders import holding
 from timelog.indexer import Indexing
 from timelog.lookup import find_event
 from timelog.quantity import parse_age
@@ -223,7 +226,11 @@ class Care:
                 for each in store.deleter.tombstones(timestamp - timestamp % DAY)
                 if each.position == position
             )
-        return done
+        try:
+            snapshots = holding(store.layout, store.storage, position)
+        except OSError as error:
+            raise storage_error("looking for snapshots", error) from error
+        return msgspec.structs.replace(done, snapshots=snapshots)
 
     def deletions(self) -> Iterator[Deleted]:
         """All deletions of events whose days are still there, by day and position.

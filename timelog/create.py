@@ -12,7 +12,7 @@ from timelog.journal import Begin, Commit, Entry, pack, read
 from timelog.lock import StoreLock
 from timelog.names import Layout
 from timelog.storage import Storage
-from timelog.tree import all_segments
+from timelog.tree import all_segments, make_directories
 
 VERSION = 1
 
@@ -61,6 +61,15 @@ def log_id(layout: Layout, storage: Storage) -> str | None:
     return found.id
 
 
+def check_no_snapshot(layout: Layout, storage: Storage) -> None:
+    """Raise `ReadOnlyError` where the log is a snapshot, which is never written to; ``OSError``."""
+    if storage.exists(layout.manifest):
+        raise ReadOnlyError(
+            f"{layout.root} is a snapshot; open it with mode='r', or make a log of it with "
+            "'timelog restore'"
+        )
+
+
 def create_log(layout: Layout, storage: Storage, lock_timeout: float) -> str:
     """Make an empty log, or find that another process just made it; return its id.
 
@@ -69,11 +78,7 @@ def create_log(layout: Layout, storage: Storage, lock_timeout: float) -> str:
     """
     try:
         _check_empty(layout, storage)
-        for directory in (*reversed(layout.root.parents), layout.root, layout.control):
-            if not storage.is_directory(directory, follow=True) and storage.make_directory(
-                directory
-            ):
-                storage.sync_directory(directory.parent)
+        make_directories(storage, layout.control)
         with StoreLock(storage, layout.lock, lock_timeout).held():
             known = log_id(layout, storage)
             return known if known is not None else _create(layout, storage)

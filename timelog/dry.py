@@ -18,6 +18,7 @@ _UNCHANGED = (
     "size",
     "inode",
     "status",
+    "resolve",
     "is_directory",
     "exists",
     "names",
@@ -76,6 +77,9 @@ class DryStorage(Storage):
         """Nothing."""
 
     def truncate(self, path: Path, length: int) -> None:
+        """Nothing."""
+
+    def link(self, source: Path, target: Path) -> None:
         """Nothing."""
 
     def rename(self, source: Path, target: Path) -> None:

@@ -19,7 +19,6 @@ from typing import Any
 import msgpack
 
 from timelog.buffer import EVENT_OVERHEAD, Entry
-from timelog.care import Care
 from timelog.deadline import Deadline
 from timelog.entry import EntryMaker, pack_cursor
 from timelog.errors import (
@@ -38,12 +37,13 @@ from timelog.lookup import find_event
 from timelog.options import Options
 from timelog.pattern import ENGINES, compile_pattern, make_pattern
 from timelog.query import Results
+from timelog.safekeeping import Safekeeping
 from timelog.storage import Storage
 from timelog.store import Store
 from timelog.timestamp import Time
 
 
-class EventLog(Care):
+class EventLog(Safekeeping):
     """An open log. Made by `timelog.open`; a context manager that closes it at the end.
 
     Forgetting `close` loses nothing: what is in memory is flushed when the log is collected, when

@@ -11,6 +11,7 @@
         journal/0000000001.journal
         index/root  index/2026-11-21.7.index  index/2026-11-21.5f0c9a1b7d22.text
         trash/  tmp/  quarantine/  state/
+        manifest                                    of a snapshot: what is in it
 
 Names sort as time does. A name that `parse_segment` does not know is not a part of the log: it is
 reported by ``verify`` and never opened, changed or removed. All functions are pure.
@@ -25,7 +26,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from timelog.span import Span
-from timelog.timestamp import DAY, HOUR, MINUTE, from_datetime, to_datetime
+from timelog.timestamp import DAY, HOUR, MINUTE, from_datetime, to_datetime, to_text
 
 CONTROL = ".timelog"
 FORMAT = "format"
@@ -45,6 +46,10 @@ QUARANTINE = "quarantine"
 ADOPTING = "adopting"
 TEMPORARY = "tmp"
 COMPACT_LOCK = "compact.lock"
+MANIFEST = "manifest"
+SNAPSHOTS = "snapshots"
+SNAPSHOT_LOCK = ".lock"
+PERIODIC, SAFETY = "periodic", "safety"
 DIRECTORIES = (JOURNAL, INDEX, TRASH, TEMPORARY, QUARANTINE, STATE)
 
 _SEGMENT = re.compile(
@@ -56,6 +61,8 @@ _JOURNAL = re.compile(r"(\d{10})\.journal", re.ASCII)
 _TEXT_INDEX = re.compile(r"(\d{4}-\d\d-\d\d)\.([0-9a-f]{12})\.text", re.ASCII)
 _TRASH = re.compile(r"([1-9]\d*)-(\d{4}-\d\d-\d\d)", re.ASCII)
 _COMPACTED = re.compile(r"compacted-\d+", re.ASCII)
+_SNAPSHOT = re.compile(rf"(\d{{8}}T\d{{6}}\.\d{{6}}Z)-({PERIODIC}|{SAFETY})", re.ASCII)
+_PARTIAL = re.compile(r"\.partial-[0-9a-f]{12}", re.ASCII)
 _DAY_INDEX = re.compile(r"(\d{4}-\d\d-\d\d)\.([1-9]\d*)\.index", re.ASCII)
 
 
@@ -184,6 +191,35 @@ def is_archived(path: str) -> bool:
     return _ARCHIVED.search(path) is not None
 
 
+def snapshot(us: int, kind: str) -> str:
+    """The name of a snapshot: ``20261121T101503.123456Z-periodic``."""
+    return f"{to_text(us).replace('-', '').replace(':', '')}-{kind}"
+
+
+def parse_snapshot(name: str) -> tuple[int, str] | None:
+    """The time and the kind in the name of a snapshot, or None where the name is not one."""
+    match = _SNAPSHOT.fullmatch(name)
+    try:
+        return (from_datetime(datetime.fromisoformat(match[1])), match[2]) if match else None
+    except ValueError:
+        return None
+
+
+def partial(token: str) -> str:
+    """The name of a snapshot that is being made or removed; ``token``: 12 hexadecimal digits."""
+    return f".partial-{token}"
+
+
+def is_partial(name: str) -> bool:
+    """Whether ``name`` is one that `partial` makes."""
+    return _PARTIAL.fullmatch(name) is not None
+
+
+def restoring(name: str) -> str:
+    """The name of what is to become the directory ``name``, while a snapshot is restored."""
+    return f".{name}.restoring"
+
+
 class Layout:
     """The absolute paths of one log."""
 
@@ -200,6 +236,8 @@ class Layout:
         self.index_root = self.index / ROOT
         self.retention = self.control / STATE / RETENTION
         self.key = self.control / STATE / KEY
+        self.snapshots = self.control / STATE / SNAPSHOTS
+        self.manifest = self.control / MANIFEST
         self.quarantine = self.control / QUARANTINE
         self.adopting = self.quarantine / ADOPTING
         self.temporary = self.control / TEMPORARY

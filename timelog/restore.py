@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from timelog import names
-from timelog.create import log_id, write_format
+from timelog.create import check_no_snapshot, log_id, write_format
 from timelog.damage import Damage
 from timelog.dry import DryStorage
 from timelog.errors import (
@@ -139,6 +139,7 @@ class _Restorer:
             raise NotALogError(f"{root} is not a directory; check the path")
         if self._is_gone and not any(all_segments(self._layout, self._storage)):
             raise NotALogError(f"{root} has nothing of a timelog; check the path")
+        check_no_snapshot(self._layout, self._storage)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

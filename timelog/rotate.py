@@ -48,23 +48,8 @@ def write_checkpoint(layout: Layout, storage: Storage, index: Index) -> None:
                 summaries.pop(day.start, None)
                 index.removal.emptied(day.start, day.floor)
         place = begin_journal(layout, storage, index)
-        root = checkpoint.Root(
-            index.log,
-            number,
-            *place,
-            index.sequence,
-            index.position,
-            index.time,
-            index.sealed_before,
-            index.cursors,
-            dict(index.writers),
-            tuple(summaries[start] for start in sorted(summaries)),
-            tuple(index.missing),
-            tuple(damage for damage in index.damage if names.is_in_journal(damage.file)),
-            index.lost,
-            tuple(index.ledger),
-            index.removal,
-        )
+        days = tuple(summaries[start] for start in sorted(summaries))
+        root = root_of(index, number, place, days)
         temporary = layout.temporary / names.ROOT
         storage.replace(layout.index_root, checkpoint.pack_root(root), temporary)
         for day in changed:
@@ -79,11 +64,40 @@ def write_checkpoint(layout: Layout, storage: Storage, index: Index) -> None:
 
 def save_day(layout: Layout, storage: Storage, index: Index, day: Day) -> checkpoint.DaySummary:
     """Write the index file of a day for the next checkpoint; return what its root is to say."""
+    data, summary = day_of(index, day, _next_number(index))
+    storage.replace(layout.index / summary.file, data, layout.temporary / summary.file)
+    return summary
+
+
+def root_of(
+    index: Index, number: int, place: Place, days: tuple[checkpoint.DaySummary, ...]
+) -> checkpoint.Root:
+    """The root numbered ``number`` that says what ``index`` knows, with the journal at ``place``"""
+    return checkpoint.Root(
+        index.log,
+        number,
+        *place,
+        index.sequence,
+        index.position,
+        index.time,
+        index.sealed_before,
+        index.cursors,
+        dict(index.writers),
+        days,
+        tuple(index.missing),
+        tuple(damage for damage in index.damage if names.is_in_journal(damage.file)),
+        index.lost,
+        tuple(index.ledger),
+        index.removal,
+    )
+
+
+def day_of(index: Index, day: Day, number: int) -> tuple[bytes, checkpoint.DaySummary]:
+    """The bytes of a day's index file for the root ``number``, and what that is to say of it."""
     files = index.files(day)
     data = checkpoint.pack_day(day.start, files)
-    file = names.day_index(day.start, _next_number(index))
-    storage.replace(layout.index / file, data, layout.temporary / file)
-    return checkpoint.DaySummary(
+    file = names.day_index(day.start, number)
+    return data, checkpoint.DaySummary(
         day.start,
         file,
         checkpoint.crc_of(data),

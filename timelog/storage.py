@@ -150,6 +150,10 @@ class Storage:
         """What stands at ``path`` itself, be it a link; raises ``FileNotFoundError`` for nothing"""
         return os.lstat(path)
 
+    def resolve(self, path: Path) -> Path:
+        """The absolute path without links and ``..``, as far as anything stands there."""
+        return Path(os.path.realpath(path))
+
     def is_directory(self, path: Path, *, follow: bool = False) -> bool:
         """Whether a directory stands at ``path``; with ``follow`` a link to one will do."""
         try:
@@ -298,6 +302,11 @@ class Storage:
             self.sync(fd)
         finally:
             os.close(fd)
+
+    def link(self, source: Path, target: Path) -> None:
+        """Give a plain file a second name, at which nothing may stand yet."""
+        with _directory_of(source) as (source_in, old), _directory_of(target) as (target_in, new):
+            os.link(old, new, src_dir_fd=source_in, dst_dir_fd=target_in, follow_symlinks=False)
 
     def rename(self, source: Path, target: Path) -> None:
         """Replace ``target`` by ``source`` in one step."""

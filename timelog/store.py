@@ -16,7 +16,7 @@ from pathlib import Path
 
 from timelog import mounts, signals
 from timelog.buffer import Buffer
-from timelog.create import create_log, log_id
+from timelog.create import check_no_snapshot, create_log, log_id
 from timelog.deletion import Deleter
 from timelog.errors import (
     ClosedError,
@@ -37,6 +37,7 @@ from timelog.names import Layout
 from timelog.options import Options
 from timelog.query import View
 from timelog.scrub import Scrubber
+from timelog.snapshot import SnapshotTaker
 from timelog.storage import Storage
 from timelog.textindex import TextIndex
 from timelog.timer import PeriodicTimer
@@ -150,6 +151,15 @@ class Store:
             self.index,
             self.flusher.committer,
             self.upkeep.compactor,
+        )
+        is_writable = options.is_writable
+        self.snapshots = SnapshotTaker(
+            self.layout,
+            self.storage,
+            self.index,
+            self.read_index,
+            self.flusher.sync if is_writable else lambda: None,
+            self.flusher.committer if is_writable else None,
         )
         self._looking_after = PeriodicTimer(
             _UPKEEP_INTERVAL, self._look_after, self._looking_after_failed, "timelog-upkeep"
@@ -284,6 +294,7 @@ class Store:
         self.indexer.after_fork()
         self.scrubber.after_fork()
         self.upkeep.after_fork()
+        self.snapshots.after_fork()
         # Results made before the fork hold it, and another thread may have held its lock.
         self.index.lock = threading.RLock()
         if self.is_closed:
@@ -382,6 +393,8 @@ class Store:
         except OSError as error:
             raise storage_error(f"opening {self.layout.root}", error) from error
         if known is not None:
+            if self.options.is_writable:
+                check_no_snapshot(self.layout, self.storage)
             return known
         if not self.options.is_writable:
             raise NotALogError(f"{self.layout.root} is not a timelog; check the path")

@@ -1,7 +1,7 @@
 """What is in a log's directory by the names alone: partitions and the segments in them.
 
-Only what bears a name of the log and is a directory, or a plain file, counts; the rest is foreign
-and left alone.
+Of these only what bears a name of the log and is a directory, or a plain file, counts; the rest is
+foreign and left alone. Also what is below any directory, whatever it is, and making directories.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
+from os import stat_result
+from pathlib import Path
 from typing import NamedTuple
 
 from timelog import names
@@ -52,3 +54,28 @@ def all_segments(layout: Layout, storage: Storage) -> Iterator[Found]:
     """Every segment that is there, in order."""
     for partition in partitions(layout, storage):
         yield from segments(layout, storage, partition)
+
+
+def everything(storage: Storage, top: Path) -> Iterator[tuple[tuple[str, ...], stat_result]]:
+    """Whatever is in a directory, at any depth: its path in it, and what stands there.
+
+    A directory comes before what is in it; no link is followed.
+    """
+    left: list[tuple[str, ...]] = [()]
+    while left:
+        parts = left.pop()
+        try:
+            for name, status in storage.entries(top.joinpath(*parts)):
+                yield (*parts, name), status
+                if stat.S_ISDIR(status.st_mode):
+                    left.append((*parts, name))
+        except (FileNotFoundError, NotADirectoryError):
+            # It has just gone, or is a link by now.
+            continue
+
+
+def make_directories(storage: Storage, path: Path) -> None:
+    """Make a directory, and those that it is in, where there are none; durably."""
+    for directory in (*reversed(path.parents), path):
+        if not storage.is_directory(directory, follow=True) and storage.make_directory(directory):
+            storage.sync_directory(directory.parent)

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import stat
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 
@@ -19,6 +17,7 @@ from timelog import names
 from timelog.index import Index
 from timelog.names import Layout
 from timelog.storage import Storage
+from timelog.tree import everything
 
 # File systems give files room in pieces of so many bytes; larger ones are rare.
 PIECE = 4096
@@ -93,24 +92,9 @@ def usage(layout: Layout, storage: Storage, index: Index) -> Usage:
     kinds: Counter[str] = Counter()
     kinds["other"] = directories.get(names.CONTROL, 0)
     kinds["other"] += storage.status(layout.root).st_blocks * _UNIT
-    for parts, size in _below(storage, layout.control):
-        kinds[_kind(parts)] += size
+    for parts, status in everything(storage, layout.control):
+        kinds[_kind(parts)] += status.st_blocks * _UNIT
     return Usage(partitions, **kinds)
-
-
-def _below(storage: Storage, top: Path) -> Iterator[tuple[tuple[str, ...], int]]:
-    """Whatever is in a directory, at any depth: its path in it, and its bytes."""
-    left: list[tuple[str, ...]] = [()]
-    while left:
-        parts = left.pop()
-        try:
-            for name, status in storage.entries(top.joinpath(*parts)):
-                yield (*parts, name), status.st_blocks * _UNIT
-                if stat.S_ISDIR(status.st_mode):
-                    left.append((*parts, name))
-        except (FileNotFoundError, NotADirectoryError):
-            # It has just gone, or is a link by now.
-            continue
 
 
 def _kind(parts: tuple[str, ...]) -> str:

@@ -14,6 +14,10 @@ from timelog.cli.parser import commands_of, make_parser, options_of
 from timelog.cli.stream import put
 
 
+# What positional arguments are called that are directories.
+_DIRECTORIES = {"directory", "dest", "snapshot"}
+
+
 class _Option(NamedTuple):
     names: tuple[str, ...]
     help: str
@@ -62,7 +66,12 @@ def _command(name: str, parser: argparse.ArgumentParser, words: tuple[str, ...] 
         words = tuple(str(word) for one in positionals for word in one.choices or ())
     takes = {one.dest for one in positionals}
     return _Command(
-        name, parser.description or "", options, words, "files" in takes, "directory" in takes
+        name,
+        parser.description or "",
+        options,
+        words,
+        "files" in takes,
+        bool(takes & {"directory", "dest", "snapshot"}),
     )
 
 

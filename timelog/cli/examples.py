@@ -89,6 +89,28 @@ quarantine; damaged events are named, and left as they are.
 exit code: 0 nothing was wrong, or all is put right; 1 something is still wrong (after --dry-run:
   something is wrong), 2 it could not be done"""
 
+SNAPSHOT = """examples:
+  timelog --dir data snapshot /backup/data
+  timelog snapshot /backup/data --if-due && timelog snapshot /backup/data --prune
+  timelog snapshot /backup/data --kind safety       before an upgrade
+  timelog snapshot /backup/data --list
+  timelog --dir /backup/data/20261121T101503.123456Z-periodic search --since -1h
+
+Each is a directory in DEST, and a log that can be read. On one file system it shares what no longer
+changes with the log; elsewhere each costs what is new. Kept by --prune: the 5 newest periodic ones,
+those of the kind safety for 14 days of the log's own time, and always the newest whole one.
+
+exit code: 0 done, none was due, or all are whole; 1 none is there (--list), 2 it could not be done,
+  3 one that was taken or is listed is damaged"""
+
+RESTORE = """examples:
+  timelog restore /backup/data/20261121T101503.123456Z-periodic data
+
+Nothing is overwritten, and everything is compared with the manifest first. --dir and TIMELOG_DIR
+are not used.
+
+exit code: 0 done, 2 it could not be done, 3 done, and the log was damaged when it was taken"""
+
 TORTURE = """examples:
   timelog torture /var/lib/app
   timelog torture /mnt/share --seconds 120

@@ -54,6 +54,15 @@ def make_parser() -> Parser:
     index.add_argument("-q", "--quiet", action="store_true", help="do not say what was built")
     _verify(_command(commands, "verify", "check the log against its checksums", examples.VERIFY))
     _repair(_command(commands, "repair", "put right what can be put right", examples.REPAIR))
+    _snapshot(
+        _command(
+            commands,
+            "snapshot",
+            "take a copy of the log at one position, while it is written",
+            examples.SNAPSHOT,
+        )
+    )
+    _restore(_command(commands, "restore", "make a log of a snapshot", examples.RESTORE))
     _torture(
         _command(commands, "torture", "try what a disk keeps of its promises", examples.TORTURE)
     )
@@ -287,6 +296,36 @@ def _repair(parser: Parser) -> None:
     add("-q", "--quiet", action="store_true", help="only the exit code, and no progress")
 
 
+def _snapshot(parser: Parser) -> None:
+    add = parser.add_argument
+    add("dest", metavar="DEST", help="a directory for the snapshots of this log")
+    shape = parser.add_mutually_exclusive_group()
+    shape.add_argument(
+        "--list", action="store_true", help="take none, print those there are, oldest first"
+    )
+    shape.add_argument(
+        "--prune", action="store_true", help="take none, remove those that are not kept"
+    )
+    shape.add_argument("--if-due", action="store_true", help="take none unless one is due")
+    add(
+        "--kind",
+        choices=("periodic", "safety"),
+        default="periodic",
+        help="safety: before something risky (periodic)",
+    )
+    add("--events", metavar="N", type=_count_from_one, help="due after so many events (100)")
+    add("--minutes", metavar="N", type=_minutes, help="due after so long, if anything came (30)")
+    add("--json", action="store_true", help="as lines of JSON")
+
+
+def _restore(parser: Parser) -> None:
+    add = parser.add_argument
+    add("snapshot", metavar="SNAPSHOT", help="the directory of one snapshot")
+    add("directory", metavar="DIR", help="where the log is to be: a new or an empty directory")
+    add("--json", action="store_true", help="as one line of JSON")
+    add("-q", "--quiet", action="store_true", help="only the exit code, and no progress")
+
+
 def _torture(parser: Parser) -> None:
     parser.add_argument("directory", metavar="DIR", help="a directory on the disk to be tried")
     parser.add_argument(
@@ -372,3 +411,17 @@ def _count(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 19):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of events")
     return int(text)
+
+
+def _count_from_one(text: str) -> int:
+    count = _count(text)
+    if not count:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of events from 1")
+    return count
+
+
+def _minutes(text: str) -> float:
+    try:
+        return _seconds(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of minutes") from None
