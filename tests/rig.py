@@ -27,8 +27,10 @@ CHANGES = (
     "sync",
     "make_directory",
     "truncate",
+    "link",
     "rename",
     "unlink",
+    "remove_directory",
 )
 
 

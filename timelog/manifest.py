@@ -101,14 +101,14 @@ def parse(data: bytes) -> Manifest:
         raise DamagedError(f"{NAME} says it is of the kind {manifest.kind!r}, which there is not")
     listed = [file.name for file in manifest.files]
     for name in listed:
-        if not is_file(name):
+        if not is_file_name(name):
             raise DamagedError(f"{NAME} names {name!r}, which is no file of a snapshot")
     if len(set(listed)) < len(listed):
         raise DamagedError(f"{NAME} names a file twice")
     return manifest
 
 
-def is_file(name: str) -> bool:
+def is_file_name(name: str) -> bool:
     """Whether a snapshot may have a file of that path, beside its manifest."""
     if names.parse_segment(name) is not None or name in PLAIN or name == ROOT:
         return True
@@ -118,6 +118,6 @@ def is_file(name: str) -> bool:
     return folder == f"{names.CONTROL}/{names.INDEX}" and names.is_day_index(file)
 
 
-def is_directory(name: str) -> bool:
+def is_directory_name(name: str) -> bool:
     """Whether a snapshot may have a directory of that path."""
     return name in _DIRECTORIES or names.parse_partition(name) is not None

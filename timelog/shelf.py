@@ -145,7 +145,7 @@ def problem_of(storage: Storage, path: Path, known: Manifest) -> str:
                 how = "shorter" if status.st_size < size else "longer"
                 return f"{name} is {how} than its manifest says"
         elif not (is_plain and name == manifest.NAME) and not (
-            stat.S_ISDIR(status.st_mode) and manifest.is_directory(name)
+            stat.S_ISDIR(status.st_mode) and manifest.is_directory_name(name)
         ):
             return f"{name} is not in its manifest"
     return f"{min(left)} is missing" if left else ""
@@ -219,8 +219,8 @@ def clear(storage: Storage, directory: Path) -> None:
 
 def _is_ours(name: str, mode: int) -> bool:
     if stat.S_ISDIR(mode):
-        return manifest.is_directory(name)
-    is_file = manifest.is_file(name) or name == manifest.NAME
+        return manifest.is_directory_name(name)
+    is_file = manifest.is_file_name(name) or name == manifest.NAME
     return stat.S_ISREG(mode) and is_file
 
 

@@ -43,7 +43,7 @@ class Op(NamedTuple):
     file: int = 0
     offset: int = 0
     data: bytes = b""
-    # Of a rename: the new name.
+    # Of a link or a rename: the new name.
     target: str = ""
     # Of a mark: how many flushes had begun, and how many were acknowledged as durable.
     begun: int = 0
@@ -183,6 +183,14 @@ class ModelStorage(Stage):
         self._note(Op("truncate", name, self._files[name], length))
         super().truncate(path, length)
 
+    def link(self, source: Path, target: Path) -> None:
+        """As `Storage.link`; another name of the same file."""
+        name = self._before("link", source)
+        super().link(source, target)
+        new = self._name(target)
+        self._files[new] = self._files[name]
+        self._note(Op("link", name, self._files[name], target=new))
+
     def rename(self, source: Path, target: Path) -> None:
         """As `Storage.rename`."""
         name = self._before("rename", source)
@@ -302,6 +310,8 @@ class Disk:
                 self._change(op.path, _Directory())
             case "unlink":
                 self._change(op.path, None)
+            case "link":
+                self._change(op.target, self._files[op.file])
             case "rename":
                 parent, name = self._at(op.path)
                 # The new name first: the old one does not go without it.

@@ -93,6 +93,11 @@ class CutStorage(RealStorage):
         self._before("truncate", path)
         super().truncate(path, length)
 
+    def link(self, source: Path, target: Path) -> None:
+        """As `Storage.link`."""
+        self._before("link", source)
+        super().link(source, target)
+
     def rename(self, source: Path, target: Path) -> None:
         """As `Storage.rename`."""
         self._before("rename", source)

@@ -197,6 +197,18 @@ int renameat(int from, const char *source, int to, const char *target)
     CALL('n', is_at(from, source), (from, source, to, target))
 }
 
+int link(const char *source, const char *target)
+{
+    REAL(int, link, const char *, const char *)
+    CALL('h', is_below(source), (source, target))
+}
+
+int linkat(int from, const char *source, int to, const char *target, int flags)
+{
+    REAL(int, linkat, int, const char *, int, const char *, int)
+    CALL('h', is_at(from, source), (from, source, to, target, flags))
+}
+
 int fsync(int fd)
 {
     REAL(int, fsync, int)

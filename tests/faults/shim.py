@@ -26,6 +26,7 @@ KINDS = {
     "m": "mkdir",
     "u": "unlink",
     "n": "rename",
+    "h": "link",
     "s": "fsync",
     "f": "flock",
     "t": "truncate",
@@ -54,14 +55,14 @@ class Fault(NamedTuple):
         return self.name.startswith("kill")
 
 
-_CHANGES = "comunsftwp"
+_CHANGES = "comunhsftwp"
 FAULTS = (
-    Fault("EIO", "corlmunstwpgk"),
-    Fault("ENOSPC", "cmnswp"),
-    Fault("EDQUOT", "cmnswp"),
-    Fault("EROFS", "comunt"),
+    Fault("EIO", "corlmunhstwpgk"),
+    Fault("ENOSPC", "cmnhswp"),
+    Fault("EDQUOT", "cmnhswp"),
+    Fault("EROFS", "comunht"),
     Fault("EMFILE", "corl"),
-    Fault("EACCES", "comun"),
+    Fault("EACCES", "comunh"),
     Fault("ENOLCK", "f"),
     # Python itself makes most calls again.
     Fault("EINTR", "cormunsftwpg", "corsftwpg"),

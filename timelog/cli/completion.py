@@ -13,7 +13,6 @@ from timelog.cli.base import FOUND
 from timelog.cli.parser import commands_of, make_parser, options_of
 from timelog.cli.stream import put
 
-
 # What positional arguments are called that are directories.
 _DIRECTORIES = {"directory", "dest", "snapshot"}
 

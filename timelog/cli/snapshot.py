@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 import timelog
-from timelog.cli.base import DAMAGE, FOUND, NOTHING, CommandError, open_log
+from timelog.cli.base import DAMAGE, FOUND, NOTHING, CommandError, open_log, open_to_change
 from timelog.cli.escape import escape, escape_lines
 from timelog.cli.output import utc
 from timelog.cli.stream import put
@@ -22,9 +22,10 @@ def run(args: argparse.Namespace) -> int:
         raise CommandError("DEST must be the name of a directory")
     if not args.if_due and (args.events is not None or args.minutes is not None):
         raise CommandError("--events and --minutes say when one is due; add --if-due")
-    with open_log(args, "r" if args.list else "a") as log:
-        if args.list:
+    if args.list:
+        with open_log(args, "r") as log:
             return _put(log.snapshots(args.dest), args.json, NOTHING, "no snapshots")
+    with open_to_change(args) as log:
         if args.prune:
             _put(log.prune_snapshots(args.dest), args.json, FOUND, "nothing to remove")
             return FOUND
