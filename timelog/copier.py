@@ -81,7 +81,8 @@ class Copier:
         taken = self.files.get(wanted.name)
         if taken is not None and _fits(taken, wanted):
             return taken
-        source, target = self._source / wanted.name, self._target / wanted.name
+        # Text, since making paths would take longer than linking.
+        source, target = f"{self._source}/{wanted.name}", f"{self._target}/{wanted.name}"
         status = self._storage.status(source)
         self._make_room(wanted.name)
         known = self._known.get(wanted.name)
@@ -92,13 +93,13 @@ class Copier:
         if wanted.is_final and is_whole and is_plain and self._link(source, target):
             crc = wanted.crc if known is None else known.crc
             if crc is None or wanted.size not in (None, status.st_size):
-                crc = crc_of(self._storage, target)
+                crc = crc_of(self._storage, Path(target))
             file = File(wanted.name, status.st_size, crc, wanted.text)
         elif known is not None and self._link_known(known, target):
             file = known
         else:
             size = status.st_size if wanted.size is None else wanted.size
-            file = self._copy(source, target, size, wanted)
+            file = self._copy(Path(source), Path(target), size, wanted)
         self.files[wanted.name] = file
         return file
 
@@ -152,7 +153,7 @@ class Copier:
             self._storage.make_directory(self._target / directory)
             self._directories.add(directory)
 
-    def _link(self, source: Path, target: Path) -> bool:
+    def _link(self, source: str, target: str) -> bool:
         """Whether the file could be linked."""
         try:
             self._storage.link(source, target)
@@ -162,8 +163,8 @@ class Copier:
             return False
         return True
 
-    def _link_known(self, known: File, target: Path) -> bool:
-        source = self._before / known.name
+    def _link_known(self, known: File, target: str) -> bool:
+        source = f"{self._before}/{known.name}"
         try:
             status = self._storage.status(source)
             is_same = stat.S_ISREG(status.st_mode) and status.st_size == known.size

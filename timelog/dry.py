@@ -79,7 +79,7 @@ class DryStorage(Storage):
     def truncate(self, path: Path, length: int) -> None:
         """Nothing."""
 
-    def link(self, source: Path, target: Path) -> None:
+    def link(self, source: Path | str, target: Path | str) -> None:
         """Nothing."""
 
     def rename(self, source: Path, target: Path) -> None:

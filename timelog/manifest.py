@@ -86,7 +86,7 @@ def pack(manifest: Manifest) -> bytes:
 def parse(data: bytes) -> Manifest:
     """What the bytes of a manifest say; raises `DamagedError`, and `VersionError` for a newer one.
 
-    Each file is one that a snapshot may have, and is named once.
+    For who opens the files that it names `check_names` comes next.
     """
     match = _LINES.fullmatch(data)
     if match is None or crc32(match[1]) != int(match[2], 16):
@@ -99,13 +99,17 @@ def parse(data: bytes) -> Manifest:
         raise VersionError(f"{NAME} was written by a newer release of timelog; use that")
     if manifest.kind not in KINDS:
         raise DamagedError(f"{NAME} says it is of the kind {manifest.kind!r}, which there is not")
+    return manifest
+
+
+def check_names(manifest: Manifest) -> None:
+    """Raise `DamagedError` unless each file is one that a snapshot may have, and is named once."""
     listed = [file.name for file in manifest.files]
     for name in listed:
         if not is_file_name(name):
             raise DamagedError(f"{NAME} names {name!r}, which is no file of a snapshot")
     if len(set(listed)) < len(listed):
         raise DamagedError(f"{NAME} names a file twice")
-    return manifest
 
 
 def is_file_name(name: str) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from timelog import names, shelf
+from timelog import manifest, names, shelf
 from timelog.copier import Copier, Wanted, crc_of
 from timelog.errors import DamagedError, InvalidInput, LockTimeout, NotALogError, storage_error
 from timelog.lock import FileLock
@@ -100,6 +100,7 @@ def _check_snapshot(storage: Storage, snapshot: Path) -> Manifest:
         raise NotALogError(f"{snapshot} is no snapshot: it has no manifest; check the path")
     try:
         known = shelf.read_manifest(storage, snapshot)
+        manifest.check_names(known)
     except DamagedError as error:
         raise _refused(snapshot, str(error)) from None
     problem = shelf.problem_of(storage, snapshot, known)

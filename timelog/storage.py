@@ -146,7 +146,7 @@ class Storage:
         """Close a file."""
         os.close(fd)
 
-    def status(self, path: Path) -> os.stat_result:
+    def status(self, path: Path | str) -> os.stat_result:
         """What stands at ``path`` itself, be it a link; raises ``FileNotFoundError`` for nothing"""
         return os.lstat(path)
 
@@ -303,10 +303,23 @@ class Storage:
         finally:
             os.close(fd)
 
-    def link(self, source: Path, target: Path) -> None:
+    def link(self, source: Path | str, target: Path | str) -> None:
         """Give a plain file a second name, at which nothing may stand yet."""
-        with _directory_of(source) as (source_in, old), _directory_of(target) as (target_in, new):
-            os.link(old, new, src_dir_fd=source_in, dst_dir_fd=target_in, follow_symlinks=False)
+        # Not `_directory_of`, as in `_open`; nor must who has text make paths of it.
+        source_in, _, old = os.fspath(source).rpartition("/")
+        target_in, _, new = os.fspath(target).rpartition("/")
+        here = os.open(source_in, _DIRECTORY)
+        try:
+            there = os.open(target_in, _DIRECTORY)
+            try:
+                os.link(old, new, src_dir_fd=here, dst_dir_fd=there, follow_symlinks=False)
+            except OSError as error:
+                error.filename, error.filename2 = os.fspath(source), os.fspath(target)
+                raise
+            finally:
+                os.close(there)
+        finally:
+            os.close(here)
 
     def rename(self, source: Path, target: Path) -> None:
         """Replace ``target`` by ``source`` in one step."""

@@ -183,11 +183,11 @@ class ModelStorage(Stage):
         self._note(Op("truncate", name, self._files[name], length))
         super().truncate(path, length)
 
-    def link(self, source: Path, target: Path) -> None:
+    def link(self, source: Path | str, target: Path | str) -> None:
         """As `Storage.link`; another name of the same file."""
-        name = self._before("link", source)
+        name = self._before("link", Path(source))
         super().link(source, target)
-        new = self._name(target)
+        new = self._name(Path(target))
         self._files[new] = self._files[name]
         self._note(Op("link", name, self._files[name], target=new))
 

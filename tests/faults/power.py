@@ -93,9 +93,9 @@ class CutStorage(RealStorage):
         self._before("truncate", path)
         super().truncate(path, length)
 
-    def link(self, source: Path, target: Path) -> None:
+    def link(self, source: Path | str, target: Path | str) -> None:
         """As `Storage.link`."""
-        self._before("link", source)
+        self._before("link", Path(source))
         super().link(source, target)
 
     def rename(self, source: Path, target: Path) -> None:
