@@ -468,9 +468,9 @@ def test_two_of_one_position_get_names_of_their_own(open_log: Open, dest: Path) 
 def test_who_takes_one_waits_for_another(open_log: Open, dest: Path) -> None:
     log = open_log(lock_timeout=0.01)
     dest.mkdir()
-    with FileLock(Storage(), dest / names.SNAPSHOT_LOCK, 0).held():
-        with pytest.raises(errors.LockTimeout, match="takes a snapshot"):
-            log.snapshot(dest)
+    held = FileLock(Storage(), dest / names.SNAPSHOT_LOCK, 0).held()
+    with held, pytest.raises(errors.LockTimeout, match="takes a snapshot"):
+        log.snapshot(dest)
     log.snapshot(dest)
 
 

@@ -136,6 +136,29 @@ def test_rename_replaces(storage: Storage, tmp_path: Path) -> None:
     assert not (tmp_path / "a").exists()
 
 
+def test_a_link_is_another_name_of_the_same_file(storage: Storage, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"text")
+    storage.link(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "a").samefile(tmp_path / "b")
+    with pytest.raises(FileExistsError):
+        storage.link(tmp_path / "a", tmp_path / "b")
+    with pytest.raises(FileNotFoundError) as caught:
+        storage.link(f"{tmp_path}/none", f"{tmp_path}/c")
+    assert str(caught.value.filename) == f"{tmp_path}/none"
+    (tmp_path / "away").symlink_to(tmp_path)
+    for source, target in (("away/a", "c"), ("a", "away/c")):
+        with pytest.raises(NotADirectoryError):
+            storage.link(tmp_path / source, tmp_path / target)
+
+
+def test_resolve_follows_links_and_takes_what_is_not_there(
+    storage: Storage, tmp_path: Path
+) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    assert storage.resolve(tmp_path / "link" / ".." / "link" / "new") == tmp_path / "real" / "new"
+
+
 def test_make_directory_says_whether_it_was_made(storage: Storage, tmp_path: Path) -> None:
     assert storage.make_directory(tmp_path / "a") is True
     assert storage.make_directory(tmp_path / "a") is False
