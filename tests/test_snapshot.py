@@ -193,6 +193,27 @@ def test_what_is_not_durable_yet_is_copied(open_log: Open, dest: Path, clock: Cl
     assert log.snapshot(dest).new < made.new
 
 
+def test_commits_that_others_did_not_sync_are_left_out(
+    open_log: Open, dest: Path, clock: Clocked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, other = open_log(storage=clock), open_log(storage=clock, sync="off")
+    fill(log)
+    seal(log, clock)
+    taker = log._store.snapshots
+    sync = taker._sync
+
+    def sync_and_go_on() -> None:
+        sync()
+        other.append("not synced", timestamp=T)
+        other.flush()
+
+    monkeypatch.setattr(taker, "_sync", sync_and_go_on)
+    made = log.snapshot(dest)
+    assert made.position == 61 and log.position == 62
+    assert len(found(made.path)) == 61
+    assert sum(file.stat().st_nlink > 1 for file in Path(made.path).rglob("*.jsonl")) == 12
+
+
 def test_an_empty_log(open_log: Open, dest: Path) -> None:
     log = open_log()
     assert not log.is_snapshot_due(dest)

@@ -148,6 +148,14 @@ def test_dump_tells_what_went(ram: Path, checkpoint: bool) -> None:
         assert "replaced in 2024-10-05: 0 events expired, erased [18]" in text
 
 
+def test_dump_tells_the_files_of_a_snapshot(long_lived: Path, tmp_path: Path) -> None:
+    with timelog.open(long_lived) as log:
+        made = Path(log.snapshot(tmp_path / "snapshots").path)
+    text = run("dump.py", *(file for file in sorted(made.rglob("*")) if file.is_file()))
+    assert "periodic snapshot of log" in text
+    assert f" {(made / '.timelog' / 'format').stat().st_size} " in text
+
+
 def test_dump_says_what_it_cannot_read(
     tmp_path: Path, open_log: Callable[..., timelog.EventLog]
 ) -> None:

@@ -40,7 +40,7 @@ _TRIES = 20
 class SnapshotTaker:
     """Takes snapshots of one open log. Thread-safe: one thread at a time does.
 
-    ``read_index`` reads the index anew; ``sync`` makes all durable that is in memory.
+    ``read_index`` reads the index anew, as far as it is durable; ``sync`` makes all durable that is in memory.
     ``committer``: None where the log is not to be written; then snapshots are not entered anywhere.
     """
 

@@ -31,7 +31,7 @@ from timelog.exposure import exposed, warning
 from timelog.flush import Flusher
 from timelog.guard import check_reentry
 from timelog.horizons import Keeping
-from timelog.index import Index
+from timelog.index import Index, Place
 from timelog.indexer import TextIndexer, is_possible
 from timelog.names import Layout
 from timelog.options import Options
@@ -157,7 +157,7 @@ class Store:
             self.layout,
             self.storage,
             self.index,
-            self.read_index,
+            self.read_durable_index,
             self.flusher.sync if is_writable else lambda: None,
             self.flusher.committer if is_writable else None,
         )
@@ -191,6 +191,24 @@ class Store:
             index.load()
         except OSError as error:
             raise storage_error("reading the index", error) from error
+        return index
+
+    def read_durable_index(self) -> Index:
+        """The index, read anew as far as all is known to be durable: no power cut changes it.
+
+        Where the log is only read, nobody knows, and it is all there is.
+        """
+        if not self.options.is_writable:
+            return self.read_index()
+        index = Index(self.layout, self.storage, "", lambda batch: None)
+        try:
+            self.index.refresh()
+            with self.index.lock:
+                end = self.index.synced_end
+            index.refresh(Place(end.journal, end.offset))
+        except OSError as error:
+            raise storage_error("reading the index", error) from error
+        index.expect(end)
         return index
 
     def reread_index(self) -> Index:

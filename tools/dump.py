@@ -1,8 +1,8 @@
 """Print any file of a log in words: dump.py FILE...
 
 Segments, archived ones too, journal files, index/root, day index files, files of the text index,
-lock files, the format file and those of state/ are told apart by name. Nothing is changed. What
-cannot be read is said, and the exit code is then 1.
+lock files, the format file, those of state/ and the manifests of snapshots are told apart by name.
+Nothing is changed. What cannot be read is said, and the exit code is then 1.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgpack
 
-from timelog import names
+from timelog import manifest, names
 from timelog.checkpoint import parse_day, parse_root
 from timelog.codec import DecodeError, decode_line
 from timelog.errors import DamagedError, TimelogError
@@ -50,12 +50,24 @@ def describe(file: Path) -> Iterator[str]:
         yield "  who holds it has it locked; nothing is in it"
     elif file.name == names.KEY:
         yield "  the key of the digests of deleted events"
-    elif file.name in (names.FORMAT, names.RETENTION, names.SCRUB):
+    elif file.name == names.MANIFEST:
+        yield from _manifest(data)
+    elif file.name in (names.FORMAT, names.RETENTION, names.SCRUB, names.SNAPSHOTS):
         yield f"  {data.decode().strip()}"
     elif names.parse_segment(f"{file.absolute().parent.name}/{file.name}"):
         yield from _archive(data) if names.is_archived(file.name) else _segment(data)
     else:
         raise ValueError("its name is not one of a log's files")
+
+
+def _manifest(data: bytes) -> Iterator[str]:
+    known = manifest.parse(data)
+    yield (
+        f"  {known.kind} snapshot of log {known.log}, {to_text(known.time)}, commit "
+        f"{known.sequence}, position {known.position}"
+    )
+    yield from (f"  {file.size:>12} {file.crc:08x} {file.name}" for file in known.files)
+    yield from (f"  damaged in the log: {name}" for name in known.damage)
 
 
 def _journal(data: bytes) -> Iterator[str]:
