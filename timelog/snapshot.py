@@ -19,7 +19,14 @@ from pathlib import Path
 from timelog import manifest, names, shelf
 from timelog.commit import Committer
 from timelog.copier import Copier
-from timelog.errors import DamagedError, InvalidInput, LockTimeout, StorageError, storage_error
+from timelog.errors import (
+    DamagedError,
+    InvalidInput,
+    LockTimeout,
+    StorageError,
+    VersionError,
+    storage_error,
+)
 from timelog.filling import Filling, Gone
 from timelog.guard import check_reentry
 from timelog.holders import Holder, enter, holder, unknown
@@ -40,8 +47,9 @@ _TRIES = 20
 class SnapshotTaker:
     """Takes snapshots of one open log. Thread-safe: one thread at a time does.
 
-    ``read_index`` reads the index anew, as far as it is durable; ``sync`` makes all durable that is in memory.
-    ``committer``: None where the log is not to be written; then snapshots are not entered anywhere.
+    ``read_index`` reads the index anew, as far as it is durable; ``sync`` makes all durable that is
+    in memory. ``committer``: None where the log is not to be written; then snapshots are not
+    entered anywhere.
     """
 
     def __init__(
@@ -172,9 +180,10 @@ class SnapshotTaker:
         for path in unknown(self._layout, self._storage, found):
             try:
                 known = read_manifest(self._storage, path)
-            except DamagedError:
+            except (DamagedError, VersionError):
                 continue
-            holders.append(holder(path, None, known.position, known.time, known.kind))
+            if known.log == self._index.log:
+                holders.append(holder(path, None, known.position, known.time, known.kind))
         return holders
 
     def _free(self, place: Path, known: Manifest) -> Path:
