@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -493,6 +494,43 @@ def test_who_takes_one_waits_for_another(open_log: Open, dest: Path) -> None:
     with held, pytest.raises(errors.LockTimeout, match="takes a snapshot"):
         log.snapshot(dest)
     log.snapshot(dest)
+
+
+def test_a_child_takes_its_own_while_the_parent_takes_one(
+    open_log: Open, dest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = open_log()
+    fill(log, 1, 1)
+    taker = log._store.snapshots
+    children: list[int] = []
+    fill_one = taker._fill
+
+    def fork_first(*args: object) -> object:
+        if not children:
+            pid = os.fork()
+            if pid == 0:
+                # The parent's lock is not the child's, and must not be kept from the parent.
+                signal.pause()
+            children.append(pid)
+        return fill_one(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(taker, "_fill", fork_first)
+    thread = threading.Thread(target=log.snapshot, args=(dest,))
+    thread.start()
+    thread.join()
+    assert log.snapshot(dest).ok
+    os.kill(children[0], signal.SIGKILL)
+    os.waitpid(children[0], 0)
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            log.append("of the child", timestamp=T)
+            code = 0 if len(log.snapshots(dest)) == 2 and log.snapshot(dest).position == 6 else 2
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert len(log.snapshots(dest)) == 3
 
 
 def test_where_nothing_is_linked_a_second_one_costs_what_is_new(

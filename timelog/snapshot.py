@@ -47,15 +47,16 @@ _TRIES = 20
 class SnapshotTaker:
     """Takes snapshots of one open log. Thread-safe: one thread at a time does.
 
-    ``read_index`` reads the index anew, as far as it is durable; ``sync`` makes all durable that is
-    in memory. ``committer``: None where the log is not to be written; then snapshots are not
-    entered anywhere.
+    ``id`` is the log's. ``read_index`` reads the index anew, as far as it is durable; ``sync``
+    makes all durable that is in memory. ``committer``: None where the log is not to be written;
+    then snapshots are not entered anywhere.
     """
 
     def __init__(
         self,
         layout: Layout,
         storage: Storage,
+        id: str,
         index: Index,
         read_index: Callable[[], Index],
         sync: Callable[[], None],
@@ -63,6 +64,7 @@ class SnapshotTaker:
     ) -> None:
         self._layout = layout
         self._storage = storage
+        self._id = id
         self._index = index
         self._read_index = read_index
         self._sync = sync
@@ -109,7 +111,7 @@ class SnapshotTaker:
             place = shelf.check_path(self._storage, self._layout, given)
             if not self._storage.is_directory(place):
                 return []
-            return shelf.look(self._storage, place, self._index.log)
+            return shelf.look(self._storage, place, self._id)
 
     def latest(self, given: Path) -> Snapshot | None:
         """The newest of them that can be relied on; errors as `take`."""
@@ -117,13 +119,13 @@ class SnapshotTaker:
             place = shelf.check_path(self._storage, self._layout, given)
             if not self._storage.is_directory(place):
                 return None
-            return shelf.latest(self._storage, place, self._index.log)
+            return shelf.latest(self._storage, place, self._id)
 
     def prune(self, given: Path, timeout: float) -> list[Snapshot]:
         """Remove the snapshots that are not kept, and return them; errors as `take`."""
         with self._only_one(given, timeout) as place:
             shelf.sweep(self._storage, place)
-            found = shelf.look(self._storage, place, self._index.log)
+            found = shelf.look(self._storage, place, self._id)
             gone = [
                 each
                 for each in shelf.to_prune(found, self._index.time)
@@ -165,7 +167,7 @@ class SnapshotTaker:
             raise storage_error(doing, error) from error
 
     def _on(self, place: Path) -> Iterator[tuple[Path, Manifest | str]]:
-        return shelf.newest_first(self._storage, place, self._index.log)
+        return shelf.newest_first(self._storage, place, self._id)
 
     def _enter(self, holders: list[Holder]) -> None:
         committer = self._committer
@@ -182,7 +184,7 @@ class SnapshotTaker:
                 known = read_manifest(self._storage, path)
             except (DamagedError, VersionError):
                 continue
-            if known.log == self._index.log:
+            if known.log == self._id:
                 holders.append(holder(path, None, known.position, known.time, known.kind))
         return holders
 

@@ -156,6 +156,7 @@ class Store:
         self.snapshots = SnapshotTaker(
             self.layout,
             self.storage,
+            self.id,
             self.index,
             self.read_durable_index,
             self.flusher.sync if is_writable else lambda: None,
