@@ -143,6 +143,16 @@ def expire(folder: Path, days: int) -> float:
         return ends[0] - begun
 
 
+def snapshot(folder: Path, target: Path) -> float:
+    """Take a snapshot; seconds."""
+    with timelog.open(folder, text_index=False, scrub_interval=0) as log:
+        begun = time.perf_counter()
+        taken = log.snapshot(target)
+        if not taken.ok or not taken.files:
+            raise AssertionError(str(taken))
+        return time.perf_counter() - begun
+
+
 def compact(source: Path, target: Path, *, archive: bool) -> tuple[float, float, timelog.EventLog]:
     """Compact a copy of a log; the seconds of processor and clock, and the log, open."""
     shutil.copytree(source, target)
@@ -256,12 +266,22 @@ def main(argv: list[str] | None = None) -> int:
             max(expiries) < 0.01,
         )
         data["expire"] = expiries
+        snapshots = [snapshot(large, folder / "large snapshots") for _ in range(args.rounds)]
+        row(
+            f"a snapshot by links of {sum(1 for _ in large.glob('2*/*')):,} segments, "
+            f"{text_bytes(large) / 1e9:.1f} GB",
+            "timelog",
+            f"{report.seconds(min(snapshots))}, at most {report.seconds(max(snapshots))}",
+            "< 1 s",
+            min(snapshots) < 1,
+        )
+        data["snapshots"] = snapshots
         shutil.copytree(part, copies[2])
         acts: dict[str, Callable[[timelog.EventLog], object]] = {
             "nothing else": lambda log: time.sleep(5),
             "compaction": lambda log: log.compact(),
             "archiving": lambda log: log.compact(archive=True),
-            "a snapshot": lambda log: None,
+            "a snapshot": lambda log: log.snapshot(folder / "snapshots"),
             "expiry": lambda log: [log.expire(partitions=left) for left in (4, 3, 2)],
         }
         for name, act in acts.items():
