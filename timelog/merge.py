@@ -51,15 +51,8 @@ class Part(NamedTuple, Generic[_Source]):
     source: _Source
 
 
-# The time and the position of what was passed on last.
-Passed = tuple[datetime, int]
-
-
 class Loader(Generic[_Source, _Event]):
-    """How to get at the events of a part: all that match, or those of some lines.
-
-    `overflow` says what to do where more would have to wait than may.
-    """
+    """How to get at the events of a part: all that match, or those of some lines."""
 
     def __init__(
         self,
@@ -68,12 +61,6 @@ class Loader(Generic[_Source, _Event]):
     ) -> None:
         self.load = load
         self.lines = lines
-
-    def overflow(
-        self, parts: Sequence[Part[_Source]], passed: Passed | None, *, descending: bool
-    ) -> Iterator[list[_Event]]:
-        """Yield, in lists and in order, the events of parts that overlap, behind ``passed``."""
-        return _by_keys(parts, self, descending, passed)
 
 
 def in_order(parts: Iterable[Part[_Source]], *, descending: bool) -> list[Part[_Source]]:
@@ -113,7 +100,7 @@ def _interleave(
     """Yield the events of parts that overlap, letting each wait until nothing earlier can come."""
     waiting: list[_Item[_Event]] = []
     size = 0
-    passed: Passed | None = None
+    passed: tuple[datetime, int] | None = None
     for number, part in enumerate(parts):
         edge = to_datetime(part.last if descending else part.first)
         ready = _count_before(waiting, edge, descending)
@@ -128,7 +115,7 @@ def _interleave(
         size += sum(map(_cost, items))
         if size > MOST_WAITING and number + 1 < len(parts):
             del waiting, items
-            yield from loader.overflow(parts, passed, descending=descending)
+            yield from _by_keys(parts, loader, descending, passed)
             return
     yield [item[2] for item in waiting]
 
@@ -137,7 +124,7 @@ def _by_keys(
     parts: Sequence[Part[_Source]],
     loader: Loader[_Source, _Event],
     descending: bool,
-    passed: Passed | None,
+    passed: tuple[datetime, int] | None,
 ) -> Iterator[list[_Event]]:
     """Yield the events of parts behind ``passed``, by sorting keys and reading lines again."""
     sign = -1 if descending else 1
