@@ -224,9 +224,7 @@ def lines_of(log: timelog.EventLog) -> Counter[bytes]:
     """All lines of the segments on the disk, as they are."""
     index = log._store.index
     return Counter(
-        line
-        for file in files(log.path)
-        for line in text_of(file, index).splitlines(keepends=True)
+        line for file in files(log.path) for line in text_of(file, index).splitlines(keepends=True)
     )
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -11,9 +10,19 @@ import pytest
 
 import timelog
 from tests import plain
-from tests.plain import Plain, START, check_books, check_same, files, grow, lines_of
-from timelog import compaction, encode, indexer, merge, positions, reader, rewrite, rotate, scan
-from timelog import segment
+from tests.plain import START, Plain, check_books, check_same, files, grow, lines_of
+from timelog import (
+    compaction,
+    encode,
+    indexer,
+    merge,
+    positions,
+    reader,
+    rewrite,
+    rotate,
+    scan,
+    segment,
+)
 from timelog.storage import Storage
 from timelog.timestamp import DAY
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
-import threading
-from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -14,14 +11,12 @@ from typing import Any
 import pytest
 
 import timelog
-from tests.plain import START, Plain, check_books, check_same, files, grow, lines_of, row_of, rows
+from tests.plain import Plain, check_books, check_same, files, grow, lines_of, row_of, rows
 from tests.rig import FaultyStorage, Killed, abandon
 from tests.test_compaction import NOW, Clock
-from timelog import compaction, rotate
-from timelog.compaction import Compaction
-from timelog.errors import StorageError
+from timelog import rotate
 from timelog.storage import Storage
-from timelog.timestamp import DAY, MINUTE, to_datetime
+from timelog.timestamp import DAY
 
 OPTIONS: dict[str, Any] = {"flush_interval": 3600.0, "text_index": False, "scrub_interval": 0}
 

@@ -9,9 +9,10 @@ next compaction, what was replaced but not unlinked when the log is next looked 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import NamedTuple
 
 import msgspec
 
@@ -20,12 +21,14 @@ from timelog.damage import Damage
 from timelog.day import Day
 from timelog.errors import DamagedError, LockTimeout, storage_error
 from timelog.guard import check_reentry
-from timelog.horizons import Keeping
+from timelog.horizons import Horizons, Keeping
 from timelog.index import Index, damaged_day
 from timelog.journal import Block, Gone, Replacement
 from timelog.lock import FileLock
 from timelog.names import Layout, SegmentName, parse_segment
+from timelog.positions import hold_any
 from timelog.rewrite import DamagedSegment, Output, Rewriter, Rewritten, Stopped
+from timelog.segment import FileIndex
 from timelog.span import Span
 from timelog.storage import Storage
 from timelog.sweep import clear, unlink_replaced
@@ -33,13 +36,19 @@ from timelog.timestamp import DAY, END, MINUTE
 
 # A day with more text than this becomes segments of an hour.
 MOST_DAY = 1024 * 1024 * 1024
-# In the background so many segments more than needed are left: a day to which late events come is
-# not written anew for each.
-_LEFT = 4
 # How often a day that changed meanwhile is begun again.
 _TRIES = 3
 
 _Segment = tuple[str, tuple[Block, ...]]
+
+
+class _Task(NamedTuple):
+    """Segments of a day that are to be written anew, and what of them is to be left out."""
+
+    day: int
+    segments: Sequence[_Segment]
+    horizons: Horizons
+    deleted: Sequence[int]
 
 
 class Compaction(msgspec.Struct, frozen=True):
@@ -151,17 +160,21 @@ class Compactor:
         tries = 0
         while tries < _TRIES:
             # Who asks for it wants all there is, but not at the cost of waiting for writers.
-            segments = self._segments(day, left_alone, only_sealed=least > 1 or tries > 0)
-            with self._index.lock:
-                known = self._index.days.get(day)
-                is_due = known is not None and known.is_due
+            is_asked = least == 1
+            segments = self._segments(day, only_sealed=not is_asked or tries > 0)
+            known = () if is_asked else {damage.file for damage in list(self._index.damage)}
+            segments = [each for each in segments if each[0] not in (*left_alone, *known)]
             span_of = Span.day if _text(segments) <= MOST_DAY else Span.hour
-            if not is_due and not _is_worth(segments, span_of, archive, least):
+            if not _is_worth(segments, span_of, archive, least) and not self._is_due(day, segments):
                 break
             to_archive = archive or any(parse(path).is_archive for path, _ in segments)
             try:
                 done = self._rewrite(day, segments, span_of, to_archive, is_stopped)
             except DamagedSegment as error:
+                if self._index.is_gone(error.block):
+                    # It has expired meanwhile.
+                    tries += 1
+                    continue
                 left_alone[error.damage.file] = error.damage
                 self._index.found_damage(error.damage)
             except Stopped:
@@ -205,22 +218,33 @@ class Compactor:
 
     def after_fork(self) -> None:
         """In a child: let go of the parent's lock, without unlocking it."""
+        self._lock = threading.RLock()
         if self._held is not None:
             self._held.after_fork()
 
     # -- inside ---------------------------------------------------------------------------
 
-    def _segments(
-        self, day: int, left_alone: dict[str, Damage], *, only_sealed: bool
-    ) -> list[_Segment]:
-        """The segments of a day that are not known to be damaged."""
+    def _segments(self, day: int, *, only_sealed: bool) -> list[_Segment]:
+        """The segments of a day."""
         now = self._storage.time_ns() // 1000
         try:
-            found = self._index.sealed(day, now - now % MINUTE - MINUTE if only_sealed else END)
+            return self._index.sealed(day, now - now % MINUTE - MINUTE if only_sealed else END)
         except DamagedError as error:
             self._index.found_damage(damaged_day(day, error))
             return []
-        return [(path, blocks) for path, blocks in found if path not in left_alone]
+
+    def _is_due(self, day: int, segments: Sequence[_Segment]) -> bool:
+        """Whether something in these segments of a day has to go."""
+        index = self._index
+        with index.lock:
+            known = index.days.get(day)
+            if known is None or not known.is_due:
+                return False
+            blocks = [block for _, blocks in segments for block in blocks]
+            keeping = Keeping(index.removal.horizons)
+            return any(map(keeping.may_hide, blocks)) or _hold(
+                blocks, _to_erase(index.files(known))
+            )
 
     def _rewrite_one(self, day: int, name: SegmentName) -> bool:
         """Rewrite one segment to one of the same span; whether that worked, or it is gone."""
@@ -249,22 +273,21 @@ class Compactor:
     ) -> Compaction | None:
         """Rewrite segments of a day and commit; None where something came between."""
         with self._index.lock:
-            horizons = self._index.removal.horizons
-            deleted = frozenset(self._index.deleted(day))
+            task = _Task(
+                day, segments, self._index.removal.horizons, tuple(self._index.deleted(day))
+            )
         rewriter = Rewriter(
             self._layout,
             self._storage,
             span_of,
-            Keeping(horizons),
-            deleted,
+            Keeping(task.horizons),
+            frozenset(task.deleted),
             is_archive=is_archive,
             is_stopped=is_stopped,
         )
         rewritten = rewriter.run([block for _, blocks in segments for block in blocks])
         try:
-            is_done = self._committer.exclusive(
-                lambda: self._commit(day, segments, rewritten, horizons)
-            )
+            is_done = self._committer.exclusive(lambda: self._commit(task, rewritten))
         finally:
             # Those that were put in place are no longer there.
             rewriter.discard()
@@ -280,24 +303,18 @@ class Compactor:
             len(rewritten.erased),
         )
 
-    def _commit(
-        self,
-        day: int,
-        segments: Sequence[_Segment],
-        rewritten: Rewritten,
-        horizons: tuple[dict[str, int], ...],
-    ) -> bool:
-        """Put what was written in the place of ``segments``, unless they changed; whether so."""
+    def _commit(self, task: _Task, rewritten: Rewritten) -> bool:
+        """Put what was written in the place of the segments, unless they changed; whether so."""
         index = self._index
         with index.lock:
-            known = index.days.get(day)
-            if known is None or not all(self._is_same(*segment) for segment in segments):
+            known = index.days.get(task.day)
+            if known is None or not all(self._is_same(*segment) for segment in task.segments):
                 return False
             targets = [self._target(output) for output in rewritten.outputs]
             shares = index.ledger.share_out((at, at + 1) for at in rewritten.expired)
-            is_clean = not self._is_left(known, segments, rewritten, horizons)
+            is_clean = not self._is_left(known, task, rewritten)
         replacement = Replacement(
-            day,
+            task.day,
             tuple(
                 Gone(
                     path,
@@ -305,7 +322,7 @@ class Compactor:
                     sum(block.length for block in blocks),
                     sum(block.stored for block in blocks),
                 )
-                for path, blocks in segments
+                for path, blocks in task.segments
             ),
             tuple(sorted(shares.items())),
             rewritten.erased,
@@ -321,36 +338,26 @@ class Compactor:
         self._committer.commit(draft, durable=True)
         return True
 
-    def _is_left(
-        self,
-        day: Day,
-        segments: Sequence[_Segment],
-        rewritten: Rewritten,
-        horizons: tuple[dict[str, int], ...],
-    ) -> bool:
-        """Whether something has to go that is not gone with ``segments``. With the index's lock.
+    def _is_left(self, day: Day, task: _Task, rewritten: Rewritten) -> bool:
+        """Whether something has to go that does not go with the task. With the index's lock.
 
         What is in damaged segments does not count: another attempt would not reach it.
         """
         index = self._index
         files = index.files(day)
         keeping = Keeping(index.removal.horizons)
-        positions = {at for at, each in files.tombstones.items() if not each.is_erased}
-        positions -= set(rewritten.erased)
+        to_erase = _to_erase(files)
         damaged = {damage.file for damage in index.damage}
-        done = {path for path, _ in segments}
-        others = [
-            block
-            for segment in files
-            if segment.path not in done and segment.path not in damaged
-            for block in segment.blocks
-        ]
+        done = damaged.union(path for path, _ in task.segments)
+        others = [block for each in files if each.path not in done for block in each.blocks]
         new = [block for output in rewritten.outputs for block in output.blocks]
-        return any(
-            block.lowest <= at < block.position_end for block in (*others, *new) for at in positions
-        ) or any(
-            keeping.may_hide(block)
-            for block in (others if horizons == index.removal.horizons else (*others, *new))
+        # Of what was written anew only what came since.
+        since = sorted(set(to_erase).difference(task.deleted))
+        is_same = task.horizons == index.removal.horizons
+        return (
+            _hold(others, to_erase)
+            or _hold(new, since)
+            or any(map(keeping.may_hide, others if is_same else (*others, *new)))
         )
 
     def _is_same(self, path: str, blocks: Sequence[Block]) -> bool:
@@ -392,6 +399,22 @@ def parse(path: str) -> SegmentName:
     name = parse_segment(path)
     assert name is not None
     return name
+
+
+def _to_erase(files: FileIndex) -> list[int]:
+    """The positions of a day's deleted events whose text is still there, in order."""
+    return sorted(at for at, each in files.tombstones.items() if not each.is_erased)
+
+
+def _hold(blocks: Iterable[Block], wanted: Sequence[int]) -> bool:
+    """Whether some block has an event at one of the positions, in order; damaged ones do not."""
+    for block in blocks:
+        try:
+            if hold_any(block.runs, block.count, wanted):
+                return True
+        except DamagedError:
+            continue
+    return False
 
 
 def _text(segments: Sequence[_Segment]) -> int:

@@ -15,6 +15,7 @@ import struct
 import sys
 import zlib
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, chain
 from operator import sub
@@ -107,6 +108,21 @@ def at(runs: Runs, count: int, numbers: Sequence[int]) -> Sequence[int]:
         first = runs[0]
         return [first + number for number in numbers]
     return list(_spread(runs, numbers))
+
+
+def hold_any(runs: Runs, count: int, wanted: Sequence[int]) -> bool:
+    """Whether one of the ascending ``wanted`` is among the positions of ``count`` lines.
+
+    Raises `DamagedError` where they are not those of ``count`` lines.
+    """
+    return _is_between(wanted, *ends(runs)) and any(
+        _is_between(wanted, first, end) for first, end in stretches(runs, count)
+    )
+
+
+def _is_between(wanted: Sequence[int], first: int, end: int) -> bool:
+    at = bisect_left(wanted, first)
+    return at < len(wanted) and wanted[at] < end
 
 
 def _spread(runs: Sequence[int], numbers: Sequence[int]) -> Iterator[int]:

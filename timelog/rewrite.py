@@ -87,9 +87,10 @@ class Stopped(Exception):
 class DamagedSegment(Exception):
     """A segment cannot be rewritten as it is."""
 
-    def __init__(self, damage: Damage) -> None:
-        super().__init__(str(damage))
-        self.damage = damage
+    def __init__(self, block: Block, reason: str) -> None:
+        super().__init__(reason)
+        self.block = block
+        self.damage = Damage(block.path, block.offset, block.length, reason)
 
 
 class Rewriter:
@@ -132,8 +133,6 @@ class Rewriter:
         writer: _Writer | None = None
         try:
             for items in merge(parts, loader, descending=False):
-                if self._is_stopped():
-                    raise Stopped
                 for span, some in self._by_span(self._left(items)):
                     if writer is None or writer.span != span:
                         self._end(writer)
@@ -158,24 +157,27 @@ class Rewriter:
     # -- reading --------------------------------------------------------------------------
 
     def _load(self, block: Block) -> Found[Item]:
+        # Here, since what is in no order at all is loaded several times before anything is written.
+        if self._is_stopped():
+            raise Stopped
         try:
             with self._storage.reading(self._layout.segment(block.path)) as fd:
                 data = read_text(partial(self._storage.read_at, fd), (block,))
         except OSError as error:
             if error.errno in TRANSIENT:
                 raise
-            raise _damaged(block, f"cannot be read: {error.strerror or error}") from error
+            raise DamagedSegment(block, f"cannot be read: {error.strerror or error}") from error
         if problem := block.problem(data):
-            raise _damaged(block, problem)
+            raise DamagedSegment(block, problem)
         lines = data.split(b"\n")
         try:
             metas = _decoder.decode_lines(data)
             numbers = range(block.count)
             at = positions.at(block.runs, block.count, numbers)
         except (*NOT_EVENTS, DamagedError) as error:
-            raise _damaged(block, f"a line is not an event: {error}") from error
+            raise DamagedSegment(block, f"a line is not an event: {error}") from error
         if len(metas) != len(lines) - 1 or len(metas) != block.count:
-            raise _damaged(block, "the index says another number of events than there are")
+            raise DamagedSegment(block, "the index says another number of events than there are")
         times, sources = map(_timestamp, metas), map(_source, metas)
         # One line more than there are events: the empty one behind the last newline.
         items = list(map(Item, times, at, lines, sources, map(_tags, metas)))
@@ -295,7 +297,3 @@ class _Writer:
         self._blocks.append(block)
         self._offset, self._crc = block.end, block.crc
         self._file_offset += len(stored)
-
-
-def _damaged(block: Block, reason: str) -> DamagedSegment:
-    return DamagedSegment(Damage(block.path, block.offset, block.length, reason))
