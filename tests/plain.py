@@ -103,12 +103,12 @@ def make_events(random: Random, number: int, first: int) -> list[dict[str, Any]]
     day = START + random.randrange(3) * DAY
     events = []
     for n in range(first, first + number):
-        us = {
-            0: lambda: day + random.randrange(3) * SECOND,
-            1: lambda: day + random.randrange(1440) * MINUTE,
-            2: lambda: day + (n - first) * SECOND + random.randrange(4),
-            3: lambda: START + random.randrange(3) * DAY + random.randrange(DAY),
-        }[kind]()
+        us = [
+            day + random.randrange(3) * SECOND,
+            day + random.randrange(1440) * MINUTE,
+            day + (n - first) * SECOND + random.randrange(4),
+            START + random.randrange(3) * DAY + random.randrange(DAY),
+        ][kind]
         events.append(
             {
                 "timestamp": to_datetime(us),

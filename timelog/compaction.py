@@ -19,7 +19,8 @@ import msgspec
 from timelog.commit import Committer, Draft
 from timelog.damage import Damage
 from timelog.day import Day
-from timelog.errors import DamagedError, LockTimeout, storage_error
+from timelog.errors import DamagedError, LockTimeout, MissingExtra, storage_error
+from timelog.frames import require
 from timelog.guard import check_reentry
 from timelog.horizons import Horizons, Keeping
 from timelog.index import Index, damaged_day
@@ -114,19 +115,31 @@ class Compactor:
 
         ``archive``: compress, too. ``timeout``: seconds to wait for another process that compacts,
         then `LockTimeout` is raised. ``least``: how many segments a day must have too many.
-        Raises also `StorageError` and what a flush raises; the days before are done then.
+        Raises also `StorageError` and what a flush raises; the days before are done then. Without
+        zstandard it raises `MissingExtra`, when all days that have no archive are done.
         """
+        if archive:
+            require()
         done = Compaction()
+        missing: MissingExtra | None = None
         with self.only_one(timeout):
             self._index.refresh()
             for day in self.due(before, archive=archive, least=least):
                 if is_stopped():
                     break
-                done = done.plus(
-                    self.compact_day(day, archive=archive, least=least, is_stopped=is_stopped)
-                )
+                try:
+                    found = self.compact_day(
+                        day, archive=archive, least=least, is_stopped=is_stopped
+                    )
+                except MissingExtra as error:
+                    # Of an archive; other days can do without.
+                    missing = error
+                else:
+                    done = done.plus(found)
             clear(self._layout, self._storage, self._index, is_stopped)
         self._committer.tell()
+        if missing is not None:
+            raise missing
         return done
 
     def due(self, before: int, *, archive: bool, least: int) -> list[int]:

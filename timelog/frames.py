@@ -101,6 +101,11 @@ def decompress(frame: bytes | memoryview, length: int) -> bytes:
     return whole
 
 
+def require() -> None:
+    """See that there is what the others need; raises `MissingExtra`."""
+    _zstandard()
+
+
 def scan(read: Read, size: int, most: int) -> Iterator[Piece]:
     """Yield what a file of ``size`` bytes consists of, in order and without gaps.
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from timelog.errors import InvalidInput
 from timelog.event import Limits
+from timelog.frames import require
 from timelog.quantity import parse_age
 from timelog.retention import Age, Retention, retention
 
@@ -56,7 +57,10 @@ def check_options(
     max_content: int,
     max_fields: int,
 ) -> Options:
-    """Return the options, or raise `InvalidInput` with what is wrong and what would be right."""
+    """Return the options, or raise `InvalidInput` with what is wrong and what would be right.
+
+    Raises `MissingExtra` where archives are asked for without zstandard.
+    """
     if mode not in ("a", "r"):
         raise InvalidInput(f"mode must be 'a' (append) or 'r' (read only), not {mode!r}")
     name = "the option sync" if sync is not None else "TIMELOG_SYNC"
@@ -88,6 +92,8 @@ def check_options(
         raise InvalidInput(
             f"max_content ({max_content}) must be smaller than max_buffer ({max_buffer})"
         )
+    if archive_after is not None:
+        require()
     return Options(
         mode,
         sync,
