@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -361,7 +361,7 @@ def test_writers_go_on_meanwhile(open_log: Open, path: Path) -> None:
         thread.join(60)
     assert not errors
     found = [event.content for event in log.search()]
-    assert sorted(found) == sorted([*(f"0 {n}" for n in range(5)), *sum(written, [])])
+    assert sorted(found) == sorted([*(f"0 {n}" for n in range(5)), *chain(*written)])
     log.flush()
     check_books(log)
     assert log.verify(deep=True).ok

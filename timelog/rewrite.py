@@ -11,8 +11,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
-from itertools import accumulate, compress
-from operator import attrgetter
+from itertools import accumulate, compress, repeat
+from operator import add, attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -263,7 +263,7 @@ class _Writer:
 
     def _write_full(self) -> None:
         """Write all blocks that are full."""
-        ends = list(accumulate(len(item.content) + 1 for item in self._items))
+        ends = list(accumulate(map(add, map(len, map(_content, self._items)), repeat(1))))
         at = 0
         while ends[-1] - (before := ends[at - 1] if at else 0) >= BLOCK_SIZE:
             # As many as fit, and one at least.
