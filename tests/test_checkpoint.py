@@ -18,9 +18,10 @@ from timelog.checkpoint import (
 )
 from timelog.damage import Damage
 from timelog.errors import DamagedError
-from timelog.journal import Block
+from timelog.journal import Block, Tombstone
 from timelog.ledger import Row
 from timelog.names import SegmentName, day_index
+from timelog.removal import Removal
 from timelog.segment import FileIndex, Segment
 from timelog.span import Span
 from timelog.timestamp import DAY, END, FIRST, HOUR, MINUTE
@@ -40,6 +41,11 @@ summaries = st.builds(
     *([numbers] * 3),
     times,
     times,
+    numbers,
+    st.booleans(),
+    numbers,
+    numbers,
+    st.lists(st.tuples(times, numbers), max_size=2).map(tuple),
 )
 roots = st.builds(
     Root,
@@ -54,8 +60,26 @@ roots = st.builds(
     st.lists(st.builds(Damage, texts, numbers, numbers, texts), max_size=3).map(tuple),
     numbers,
     st.lists(
-        st.builds(Row, *([numbers] * 4), st.dictionaries(texts, numbers, max_size=3)), max_size=3
+        st.builds(
+            Row,
+            *([numbers] * 4),
+            st.dictionaries(texts, numbers, max_size=3),
+            *([numbers] * 3),
+        ),
+        max_size=3,
     ).map(tuple),
+    st.builds(
+        Removal,
+        st.lists(st.dictionaries(texts, times, max_size=2), max_size=2).map(tuple),
+        st.dictionaries(texts, numbers, max_size=2),
+        st.dictionaries(texts, st.none(), max_size=2),
+        times,
+        numbers,
+        times,
+    ),
+)
+tombstones = st.builds(
+    Tombstone, numbers, texts, times, st.binary(min_size=32, max_size=32), st.booleans()
 )
 
 
@@ -63,10 +87,14 @@ roots = st.builds(
 def segments(draw: st.DrawFn) -> Segment:
     length = draw(st.sampled_from([MINUTE, HOUR, DAY]))
     start = DAY_START + draw(st.integers(0, DAY // length - 1)) * length
-    name = SegmentName(Span(start, start + length), draw(st.integers(1, 20)))
+    is_archive = draw(st.booleans())
+    name = SegmentName(Span(start, start + length), draw(st.integers(1, 20)), is_archive)
     segment = Segment(name, draw(numbers), draw(st.booleans()))
     for _ in range(draw(st.integers(0, 3))):
-        runs = tuple(draw(st.lists(numbers, min_size=2, max_size=4)))
+        runs = draw(
+            st.lists(numbers, min_size=2, max_size=4).map(tuple)
+            | st.binary(min_size=16, max_size=30)
+        )
         segment.blocks.append(
             Block(
                 segment.path,
@@ -80,6 +108,7 @@ def segments(draw: st.DrawFn) -> Segment:
                 draw(st.integers(0, 2**32 - 1)),
                 draw(sets),
                 draw(sets),
+                draw(st.tuples(numbers, numbers)) if is_archive else None,
             )
         )
     return segment
@@ -119,11 +148,14 @@ def test_a_root_comes_back(root: Root) -> None:
     assert parse_root(pack_root(root)) == root
 
 
-@given(st.lists(segments(), max_size=5))
-def test_a_day_comes_back(made: list[Segment]) -> None:
+@given(st.lists(segments(), max_size=5), st.lists(tombstones, max_size=3))
+def test_a_day_comes_back(made: list[Segment], buried: list[Tombstone]) -> None:
     files = index_of(made)
+    files.tombstones = {each.position: each for each in buried}
     data = pack_day(DAY_START, files)
-    assert values(parse_day(data, summary_of(data))) == values(files)
+    back = parse_day(data, summary_of(data))
+    assert values(back) == values(files)
+    assert back.tombstones == files.tombstones
 
 
 def test_every_truncation_of_a_root_is_refused() -> None:

@@ -17,7 +17,17 @@ from timelog.create import create_log
 from timelog.damage import Damage
 from timelog.errors import DamagedError, NotALogError
 from timelog.index import Index, Place
-from timelog.journal import Begin, Block, Commit, Record, pack
+from timelog.journal import (
+    Begin,
+    Block,
+    Commit,
+    Expiry,
+    Gone,
+    Record,
+    Replacement,
+    Tombstone,
+    pack,
+)
 from timelog.lock import Mark, State, StoreLock
 from timelog.names import Layout, SegmentName
 from timelog.rotate import begin_journal, write_checkpoint
@@ -615,3 +625,126 @@ def test_a_day_with_changes_that_are_not_on_disk_is_never_dropped(
     assert sorted(events(index)) == [0, 1, 2, 3, 4]
     assert 0 in loaded(index)
     assert len(loaded(index)) <= 2
+
+
+# -- what goes ----------------------------------------------------------------------------
+
+
+def account(index: Index) -> dict[str, Any]:
+    """All that is known of days, and of what went."""
+    with index.lock:
+        days = {}
+        for start, day in index.days.items():
+            files = index.files(day)
+            if len(files) or files.tombstones:
+                days[start] = (
+                    *(day.first, day.last, day.count, day.bytes, day.stored, day.floor),
+                    *(day.is_due, dict(day.entered), dict(files.tombstones)),
+                    [(each.name, each.fenced, tuple(each.blocks)) for each in files],
+                )
+        return {"days": days, "ledger": list(index.ledger), "removal": index.removal}
+
+
+def removing(sequence: int, **changed: Any) -> Commit:
+    return commit(sequence, position=3, count=0, blocks=(), batch=-1, **changed)
+
+
+def replacing(sequence: int, *erased: int) -> Commit:
+    """The three events of the first minute become a file of the day, those erased left out."""
+    path = SegmentName(Span.day(START), sequence).path
+    count = 3 - len(erased)
+    new = Block(path, 0, 10 * count, count, (0, count), START, START, 0, 1, (), ())
+    gone = (Gone(path_of(START), 3, 30, 30),)
+    replacement = Replacement(START, gone, (), erased)
+    return replace(
+        removing(sequence, replacement=replacement), blocks=(new,) if len(erased) < 3 else ()
+    )
+
+
+def buried(position: int) -> Tombstone:
+    return Tombstone(position, "id", START + position * 1_000_000, b"d" * 32)
+
+
+# Behind the time at which the log was made, by which events are booked else.
+ENTERED = 60_000 * DAY
+FIRST_THREE = [commit(n, time=ENTERED + n) for n in (1, 2, 3)]
+REMOVALS: dict[str, list[Commit]] = {
+    "deleted": [removing(4, tombstones=(buried(1),))],
+    "replaced": [replacing(4)],
+    "deleted and erased": [removing(4, tombstones=(buried(1),)), replacing(5, 1)],
+    "all erased": [
+        removing(4, tombstones=(buried(0), buried(1), buried(2))),
+        replacing(5, 0, 1, 2),
+    ],
+    "expired": [removing(4, expiry=Expiry(({"": START + DAY},), (START,), ((ENTERED, 3),)))],
+    "expired by a rule": [removing(4, expiry=Expiry(({"tag:a": START + DAY, "": 0},)))],
+    "and back": [
+        removing(4, expiry=Expiry(({"tag:a": START},), (START,), ((ENTERED, 3),))),
+        commit(
+            5,
+            position=3,
+            blocks=(Block(path_of(START, 5), 0, 5, 1, (3, 1), START, START, 0, 1, (), ()),),
+        ),
+    ],
+}
+
+
+@pytest.mark.parametrize("what", REMOVALS)
+def test_what_went_is_the_same_however_it_was_read(layout: Layout, what: str) -> None:
+    """At once, step by step, with a checkpoint before each step, loaded or not, and after all."""
+    commits = [*FIRST_THREE, *REMOVALS[what]]
+    stepwise, kept = index_of(layout), new_log(layout.root.parent / "kept")
+    loaded = new_log(layout.root.parent / "loaded")
+    for number, each in enumerate(commits):
+        write(layout, each)
+        stepwise.refresh()
+        for other in (kept, loaded):
+            write(other, each, journal=number + 1)
+            index = index_of(other)
+            if other is loaded:
+                account(index)
+            write_checkpoint(other, STORAGE, index)
+            assert totals_of(index) == totals_of(stepwise)
+    expected = account(index_of(layout))
+    assert account(stepwise) == expected
+    for other in (kept, loaded):
+        found = account(index_of(other))
+        if what in ("expired", "all erased"):
+            # Days of which nothing is left are known no more, but for what was used up.
+            found["removal"] = expected["removal"]
+        assert found == expected
+    rows = expected["ledger"]
+    positions = sum(day[2] for day in expected["days"].values())
+    assert sum(row.events - row.expired - row.erased for row in rows) == positions
+
+
+def totals_of(index: Index) -> tuple[Any, ...]:
+    return index.totals(), index.totals_of_days()
+
+
+def test_a_day_of_which_nothing_is_left_is_known_no_more_but_its_names_are_used_up(
+    layout: Layout,
+) -> None:
+    erased = replacing(4, 0, 1, 2)
+    write(layout, *FIRST_THREE, erased)
+    index = index_of(layout)
+    assert index.totals() == (0, 0, 0, 0, 0, 0) and index.between(None, None) == []
+    write_checkpoint(layout, STORAGE, index)
+    for each in (index, index_of(layout)):
+        assert START not in each.days
+        assert each.day(START).floor == 4
+        assert each.day(START + DAY).floor == 0
+        assert each.removal.segments == {path_of(START): None}
+    assert not [file for file in layout.index.iterdir() if file.name != "root"]
+
+
+def test_damage_and_unsynced_files_go_with_what_went(layout: Layout) -> None:
+    write(layout, *(replace(each, durable=False) for each in FIRST_THREE))
+    index = index_of(layout)
+    index.found_damage(Damage(path_of(START), 0, 10, "broken"))
+    index.found_damage(Damage(path_of(START + DAY), 0, 10, "broken"))
+    assert index.unsynced == {path_of(START)}
+    write(layout, replace(replacing(4), durable=False))
+    index.refresh()
+    assert [damage.file for damage in index.damage] == [path_of(START + DAY)]
+    assert index.unsynced == {SegmentName(Span.day(START), 4).path}

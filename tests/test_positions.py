@@ -20,9 +20,9 @@ lists = st.one_of(
     st.tuples(st.integers(0, 1 << 50), st.integers(1, 300)).map(
         lambda pair: list(range(pair[0], sum(pair)))
     ),
-    st.lists(
-        st.tuples(st.integers(0, 200), st.integers(1, 9)), min_size=1, max_size=90
-    ).map(lambda runs: [first * 10 + n for first, count in runs for n in range(count)]),
+    st.lists(st.tuples(st.integers(0, 200), st.integers(1, 9)), min_size=1, max_size=90).map(
+        lambda runs: [first * 10 + n for first, count in runs for n in range(count)]
+    ),
     st.lists(st.integers(0, 1 << 53), min_size=1, max_size=300),
     st.integers(0, 1 << 30).map(lambda seed: Random(seed).sample(range(500), 300)),
 )

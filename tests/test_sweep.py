@@ -162,8 +162,12 @@ def test_whoever_comes_next_finishes_what_a_kill_left(ram: Path, what: str) -> N
                 report = again.verify(deep=True)
                 assert report.ok and not report.foreign, f"killed at call {at}: {report}"
                 check_books(again)
-                known = {f"{each.path}" for day in again._store.index.days.values()
-                         for each in again._store.index.files(day) if each.blocks}
+                known = {
+                    f"{each.path}"
+                    for day in again._store.index.days.values()
+                    for each in again._store.index.files(day)
+                    if each.blocks
+                }
                 assert {str(file.relative_to(path)) for file in files(path)} == known
                 trash = again._store.layout.trash
                 assert not trash.exists() or not os.listdir(trash)

@@ -156,6 +156,7 @@ class Day:
         self.count = sum(block.count for block in blocks)
         self.bytes = sum(block.length for block in blocks)
         self.stored = sum(block.stored for block in blocks)
+        self.weight = len(blocks)
 
 
 def _erase(files: FileIndex, positions: Iterable[int]) -> None:

@@ -45,7 +45,9 @@ def pack(positions: Sequence[int]) -> tuple[int, ...] | bytes:
     if len(steps) - steps.count(1) < MOST_RUNS:
         starts = [0, *(number for number, step in enumerate(steps, 1) if step != 1)]
         lengths = map(sub, (*starts[1:], len(positions)), starts)
-        return tuple(chain.from_iterable(zip(map(positions.__getitem__, starts), lengths, strict=True)))
+        return tuple(
+            chain.from_iterable(zip(map(positions.__getitem__, starts), lengths, strict=True))
+        )
     differences = array("q", chain(positions[:1], steps))
     if sys.byteorder == "big":
         differences.byteswap()
