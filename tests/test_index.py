@@ -673,7 +673,7 @@ REMOVALS: dict[str, list[Commit]] = {
     "replaced": [replacing(4)],
     "deleted and erased": [removing(4, tombstones=(buried(1),)), replacing(5, 1)],
     "all erased": [
-        removing(4, tombstones=(buried(0), buried(1), buried(2))),
+        removing(4, tombstones=tuple(map(buried, range(3)))),
         replacing(5, 0, 1, 2),
     ],
     "expired": [removing(4, expiry=Expiry(({"": START + DAY},), (START,), ((ENTERED, 3),)))],
@@ -683,7 +683,7 @@ REMOVALS: dict[str, list[Commit]] = {
         commit(
             5,
             position=3,
-            blocks=(Block(path_of(START, 5), 0, 5, 1, (3, 1), START, START, 0, 1, (), ()),),
+            blocks=(replace(block(START, 0, 3), path=path_of(START, 5)),),
         ),
     ],
 }

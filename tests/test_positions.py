@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import tracemalloc
 import zlib
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -43,7 +44,7 @@ def test_what_was_packed_is_the_same(known: list[int], data: st.DataObject) -> N
 
 @given(lists)
 def test_few_stretches_are_runs_and_many_are_packed(known: list[int]) -> None:
-    breaks = sum(two != one + 1 for one, two in zip(known, known[1:], strict=False))
+    breaks = sum(two != one + 1 for one, two in pairwise(known))
     runs = pack(known)
     assert isinstance(runs, bytes) == (breaks >= MOST_RUNS)
     if isinstance(runs, tuple):
