@@ -46,6 +46,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """All that is done by size is done with a few kilobytes."""
     for module in (encode, rewrite):
         monkeypatch.setattr(module, "BLOCK_SIZE", 3000)
+    monkeypatch.setattr(rewrite, "RUN_SIZE", 6000)
+    monkeypatch.setattr(rewrite, "_RUN_BLOCK", 1000)
     monkeypatch.setattr(segment, "COALESCE", 3000)
     monkeypatch.setattr(positions, "MOST_RUNS", 4)
     monkeypatch.setattr(reader, "_FIRST", 4000)
@@ -81,6 +83,7 @@ def test_every_search_finds_the_same_before_and_after(
     seed: int, ram: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     random = Random(seed)
+    monkeypatch.setattr(rewrite, "MOST_OVERLAP", random.choice([0, 4000, 1 << 40]))
     if random.random() < 0.4:
         monkeypatch.setattr(compaction, "MOST_DAY", 4000)
     if random.random() < 0.5:

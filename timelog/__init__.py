@@ -15,8 +15,8 @@ work     `encode`, `rotate`, `quarantine`, `sweep`, `repair`, `commit`, `flush`,
          `selector`, `charset`, `linear`, `pattern`, `filter`, `explain`, `grams`, `taglines`,
          `textindex`, `indexer`, `finder`, `reader`, `scan`, `merge`, `arrow`, `query`, `scrub`,
          `stock`; of its status `usage`, `growth`, `histogram`; of a log that lives for years
-         `rewrite`, `compaction`, `expiry`, `deletion`, `upkeep`, `manifest`, `copier`, `shelf`,
-         `holders`, `filling`, `snapshot`, `recover`
+         `sortedfile`, `rewrite`, `compaction`, `expiry`, `deletion`, `upkeep`, `manifest`,
+         `copier`, `shelf`, `holders`, `filling`, `snapshot`, `recover`
 face     `store` (the parts put together), `health`, `status`, `audit`, `lookup`, `care`,
          `safekeeping`, `entry`, `log` (`EventLog`), this module
 around   `cli`

@@ -2,17 +2,19 @@
 
 Line by line as it stands; only what was deleted or has expired is left out. What is written goes to
 ``.timelog/tmp``, and counts for nothing until a commit puts it in place. Memory is bounded as that
-of a search in order (`timelog.merge`).
+of a search in order (`timelog.merge`); lines in no order at all are sorted in runs before.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
+import errno
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from datetime import datetime
 from functools import partial
-from itertools import accumulate, compress, repeat
-from operator import add, attrgetter
+from itertools import accumulate, compress
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,25 +22,22 @@ import msgspec
 
 from timelog import names, positions
 from timelog.blocktext import read_text
-from timelog.checksum import crc32
 from timelog.codec import NOT_EVENTS
 from timelog.damage import Damage
 from timelog.encode import BLOCK_SIZE
-from timelog.errors import TRANSIENT, DamagedError
-from timelog.frames import compress as compress_frame
+from timelog.errors import TRANSIENT, DamagedError, StorageError
 from timelog.horizons import Keeping
 from timelog.journal import Block
 from timelog.merge import Loader, Part, in_order, merge
 from timelog.names import Layout
 from timelog.scan import Found
-from timelog.segment import names_of
+from timelog.sortedfile import Item, SortedFile
 from timelog.span import Span
 from timelog.storage import Storage
 from timelog.timestamp import from_datetime, to_datetime
 
 _timestamp = attrgetter("timestamp")
 _position = attrgetter("position")
-_content = attrgetter("content")
 _tags = attrgetter("tags")
 _source = attrgetter("source")
 
@@ -47,16 +46,6 @@ class _Meta(msgspec.Struct, gc=False):
     """What of a line decides where it goes."""
 
     timestamp: datetime
-    source: str
-    tags: tuple[str, ...]
-
-
-class Item(msgspec.Struct, gc=False):
-    """A line as it stands (``content``), its position, and what decides where it goes."""
-
-    timestamp: datetime
-    position: int
-    content: bytes
     source: str
     tags: tuple[str, ...]
 
@@ -70,6 +59,13 @@ class Output(NamedTuple):
     span: Span
     file: Path
     blocks: tuple[Block, ...]
+
+
+# Where blocks of more text than this overlap, they are sorted in runs first; of so much text each,
+# in blocks of this size.
+MOST_OVERLAP = 4 * 1024 * 1024
+RUN_SIZE = 16 * 1024 * 1024
+_RUN_BLOCK = 64 * 1024
 
 
 class Rewritten(NamedTuple):
@@ -120,29 +116,19 @@ class Rewriter:
         self._expired: list[int] = []
         self._erased: list[int] = []
         self._outputs: list[Output] = []
+        self._files: list[Path] = []
 
     def run(self, blocks: Sequence[Block]) -> Rewritten:
         """Write the lines of ``blocks``; what was written is synced.
 
         Raises `DamagedSegment`, `Stopped` and ``OSError``, and leaves nothing behind then.
         """
-        parts = in_order(
-            (Part(block.first, block.last, block) for block in blocks), descending=False
-        )
-        loader = Loader(self._load, self._lines)
-        writer: _Writer | None = None
         try:
-            for items in merge(parts, loader, descending=False):
-                for span, some in self._by_span(self._left(items)):
-                    if writer is None or writer.span != span:
-                        self._end(writer)
-                        writer = self._begin(span)
-                    writer.add(some)
-            self._end(writer)
-            writer = None
+            if _overlap(blocks) <= MOST_OVERLAP:
+                self._write(blocks)
+            else:
+                self._write_runs(blocks)
         except BaseException:
-            if writer is not None:
-                writer.close()
             self.discard()
             raise
         return Rewritten(
@@ -151,8 +137,56 @@ class Rewriter:
 
     def discard(self) -> None:
         """Remove what was written."""
-        for number in range(len(self._outputs) + 1):
-            self._storage.unlink(self._layout.temporary / names.compacted(number))
+        for file in self._files:
+            self._storage.unlink(file)
+
+    def _write(self, blocks: Iterable[Block]) -> None:
+        """Write the lines of blocks to the files where they belong."""
+        parts = in_order(
+            (Part(block.first, block.last, block) for block in blocks), descending=False
+        )
+        loader = Loader(self._load, self._lines)
+        with ExitStack() as opened:
+            span: Span | None = None
+            writer: SortedFile | None = None
+            for items in merge(parts, loader, descending=False):
+                for wanted, some in self._by_span(self._left(items)):
+                    if span != wanted:
+                        self._end(span, writer)
+                        span, writer = wanted, self._begin(self._is_archive, BLOCK_SIZE)
+                        opened.callback(writer.close)
+                    assert writer is not None
+                    writer.add(some)
+            self._end(span, writer)
+
+    def _write_runs(self, blocks: Sequence[Block]) -> None:
+        """`_write` what is in no order: in runs that fit in memory, and then together.
+
+        The blocks of a run are small and overlap none of the same run. Without that, text would
+        have to be read again and again.
+        """
+        runs: list[Block] = []
+        for some in _pieces(blocks):
+            items = [item for block in some for item in self._load(block).events]
+            # Two sorts of plain values take less time than one of pairs.
+            items.sort(key=_position)
+            items.sort(key=_timestamp)
+            writer = self._begin(False, _RUN_BLOCK)
+            path = str(self._files[-1].relative_to(self._layout.root))
+            try:
+                writer.add(self._left(items))
+                written = writer.end(durable=False)
+            finally:
+                writer.close()
+            runs += (msgspec.structs.replace(block, path=path) for block in written)
+        try:
+            self._write(runs)
+        except DamagedSegment as error:
+            # Nobody else knows of these files.
+            words = f"what compaction wrote cannot be read again: {error.damage}"
+            raise StorageError(errno.EIO, words) from error
+        for path in dict.fromkeys(block.path for block in runs):
+            self._storage.unlink(self._layout.root / path)
 
     # -- reading --------------------------------------------------------------------------
 
@@ -214,86 +248,32 @@ class Rewriter:
 
     # -- writing --------------------------------------------------------------------------
 
-    def _begin(self, span: Span) -> _Writer:
-        file = self._layout.temporary / names.compacted(len(self._outputs))
-        return _Writer(self._storage, span, file, self._is_archive)
+    def _begin(self, is_archive: bool, block_size: int) -> SortedFile:
+        file = self._layout.temporary / names.compacted(len(self._files))
+        self._files.append(file)
+        return SortedFile(self._storage, file, is_archive=is_archive, block_size=block_size)
 
-    def _end(self, writer: _Writer | None) -> None:
-        if writer is not None:
-            self._outputs.append(Output(writer.span, writer.file, writer.end()))
+    def _end(self, span: Span | None, writer: SortedFile | None) -> None:
+        if span is not None and writer is not None:
+            self._outputs.append(Output(span, self._files[-1], writer.end(durable=True)))
 
 
-class _Writer:
-    """Writes one file, block by block."""
+def _overlap(blocks: Iterable[Block]) -> int:
+    """The most bytes of text that are in blocks which all have some time in common."""
+    edges = [(block.first, block.length) for block in blocks]
+    edges += [(block.last + 1, -block.length) for block in blocks]
+    return max(accumulate(length for _, length in sorted(edges)), default=0)
 
-    def __init__(self, storage: Storage, span: Span, file: Path, is_archive: bool) -> None:
-        self.span = span
-        self.file = file
-        self._storage = storage
-        self._is_archive = is_archive
-        self._items: list[Item] = []
-        self._size = 0
-        self._blocks: list[Block] = []
-        self._offset = self._file_offset = self._crc = 0
-        storage.unlink(file)
-        self._fd = storage.create(file)
 
-    def add(self, items: list[Item]) -> None:
-        """Take items that are behind all before."""
-        self._items += items
-        self._size += sum(map(len, map(_content, items))) + len(items)
-        if self._size >= BLOCK_SIZE:
-            self._write_full()
-
-    def end(self) -> tuple[Block, ...]:
-        """Write and sync what is left; the blocks."""
-        try:
-            if self._items:
-                self._write(self._items)
-            self._storage.sync(self._fd)
-        finally:
-            self.close()
-        return tuple(self._blocks)
-
-    def close(self) -> None:
-        """Close the file, once."""
-        if self._fd >= 0:
-            fd, self._fd = self._fd, -1
-            self._storage.close(fd)
-
-    def _write_full(self) -> None:
-        """Write all blocks that are full."""
-        ends = list(accumulate(map(add, map(len, map(_content, self._items)), repeat(1))))
-        at = 0
-        while ends[-1] - (before := ends[at - 1] if at else 0) >= BLOCK_SIZE:
-            # As many as fit, and one at least.
-            end = max(bisect_right(ends, before + BLOCK_SIZE, at), at + 1)
-            self._write(self._items[at:end])
-            at = end
-            if at == len(ends):
-                break
-        self._size = ends[-1] - (ends[at - 1] if at else 0)
-        del self._items[:at]
-
-    def _write(self, items: list[Item]) -> None:
-        data = b"\n".join(map(_content, items)) + b"\n"
-        stored = compress_frame(data) if self._is_archive else data
-        self._storage.write(self._fd, stored)
-        tags = {tag for each in set(map(_tags, items)) for tag in each}
-        block = Block(
-            "",
-            self._offset,
-            len(data),
-            len(items),
-            positions.pack(list(map(_position, items))),
-            from_datetime(items[0].timestamp),
-            from_datetime(items[-1].timestamp),
-            self._crc,
-            crc32(data, self._crc),
-            names_of(tags),
-            names_of(set(map(_source, items))),
-            (self._file_offset, len(stored)) if self._is_archive else None,
-        )
-        self._blocks.append(block)
-        self._offset, self._crc = block.end, block.crc
-        self._file_offset += len(stored)
+def _pieces(blocks: Iterable[Block]) -> Iterator[list[Block]]:
+    """Cut blocks into pieces of `RUN_SIZE` of text, or a little more."""
+    piece: list[Block] = []
+    size = 0
+    for block in blocks:
+        piece.append(block)
+        size += block.length
+        if size >= RUN_SIZE:
+            yield piece
+            piece, size = [], 0
+    if piece:
+        yield piece
