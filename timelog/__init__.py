@@ -4,9 +4,8 @@ The modules, in reading order (each imports only from those before it):
 
 ground   `errors`, `damage`, `timestamp`, `quantity`, `span`, `event`, `storage` (every call that
          changes the disk), `dry`, `guard`, `signals`, `mounts`, `timer`, `uuid7`, `checksum`,
-         `ahead`, `worker`, `deadline`, `horizons`, `clockguard`, `retention`, `options`
-format   `names` (every file name), `codec` (events as lines), `frames`, `positions`,
-         `journal`, `blocktext`
+         `ahead`, `worker`, `deadline`, `horizons`, `clockguard`, `retention`, `frames`, `options`
+format   `names` (every file name), `codec` (events as lines), `positions`, `journal`, `blocktext`
 state    `memfile`, `buffer` (events not yet on disk), `segment`, `ledger`, `removal`,
          `checkpoint`, `day`, `lock`, `index`
 work     `encode`, `rotate`, `quarantine`, `sweep`, `repair`, `commit`, `flush`, `tree`, `create`,
