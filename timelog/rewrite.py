@@ -179,14 +179,15 @@ class Rewriter:
             finally:
                 writer.close()
             runs += (msgspec.structs.replace(block, path=path) for block in written)
+        files = list(self._files)
         try:
             self._write(runs)
         except DamagedSegment as error:
             # Nobody else knows of these files.
             words = f"what compaction wrote cannot be read again: {error.damage}"
             raise StorageError(errno.EIO, words) from error
-        for path in dict.fromkeys(block.path for block in runs):
-            self._storage.unlink(self._layout.root / path)
+        for file in files:
+            self._storage.unlink(file)
 
     # -- reading --------------------------------------------------------------------------
 
