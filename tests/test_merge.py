@@ -223,7 +223,9 @@ def test_no_parts_are_no_events() -> None:
 
 @both
 def test_parts_without_matching_events_are_passed_over(descending: bool) -> None:
-    nothing = Loader[None, Event](lambda source: Found([], tuple, tuple), lambda source, numbers: [])
+    nothing = Loader[None, Event](
+        lambda source: Found([], tuple, tuple), lambda source, numbers: []
+    )
     parts = [Part(0, 10, None), Part(5, 20, None), Part(30, 40, None)]
     ordered = in_order(parts, descending=descending)
     assert not any(merge(ordered, nothing, descending=descending))
