@@ -202,8 +202,9 @@ class Care:
 
         It is hidden from every search, `get` and reader when the call returns, durably; its text
         goes at the next compaction of its day. ``erase``: write its segment anew now, so that the
-        text is gone from the log when the call returns. A `Deleted` is returned, which can be
-        proved later; it names snapshots that still hold the text.
+        text is gone from the log when the call returns; also that of an event which was deleted
+        before, such as by a call that failed then. A `Deleted` is returned, which can be proved
+        later; it names snapshots that still hold the text.
 
         Flushes first. Raises `EventNotFound`, `InvalidEvent` for what is no id, `DamagedError`
         where the block that holds it is damaged, and as `flush` does. Cost: that of `get`, and a
@@ -214,11 +215,15 @@ class Care:
         store.flusher.flush()
         view = store.view()._replace(memory=())
         found = find_event(store, view, id, None, None)
-        if found is None:
-            raise EventNotFound(f"no event has the id {id!r}")
-        position, event = found
-        timestamp = from_datetime(event.timestamp)
-        done = store.deleter.delete(id, position, timestamp)
+        if found is not None:
+            position, timestamp = found[0], from_datetime(found[1].timestamp)
+            done = store.deleter.delete(id, position, timestamp)
+        else:
+            buried = (each for each in store.deleter.tombstones() if erase and each.id == id)
+            tombstone = next(buried, None)
+            if tombstone is None:
+                raise EventNotFound(f"no event has the id {id!r}")
+            position, timestamp = tombstone.position, tombstone.timestamp
         if erase:
             store.deleter.erase(position, timestamp, store.options.lock_timeout)
             done = next(

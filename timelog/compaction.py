@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from timelog import names
 from timelog.commit import Committer, Draft
 from timelog.damage import Damage
 from timelog.day import Day
@@ -221,6 +222,7 @@ class Compactor:
             self._held = FileLock(self._storage, self._layout.compact_lock, timeout)
             try:
                 with self._held.held():
+                    self._sweep()
                     yield
             except TimeoutError:
                 raise _is_compacted_by_others(timeout) from None
@@ -236,6 +238,12 @@ class Compactor:
             self._held.after_fork()
 
     # -- inside ---------------------------------------------------------------------------
+
+    def _sweep(self) -> None:
+        """Remove what a killed compaction wrote: it may have text that was erased since."""
+        for name in self._storage.names(self._layout.temporary):
+            if names.is_compacted(name):
+                self._storage.unlink(self._layout.temporary / name)
 
     def _segments(self, day: int, *, only_sealed: bool) -> list[_Segment]:
         """The segments of a day."""

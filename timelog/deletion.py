@@ -25,6 +25,7 @@ from timelog.index import Index
 from timelog.journal import Block, Tombstone
 from timelog.names import Layout
 from timelog.storage import Storage
+from timelog.sweep import unlink_replaced
 from timelog.timestamp import DAY
 
 _KEY = 32
@@ -83,6 +84,8 @@ class Deleter:
             for path, block in self._blocks(position, timestamp):
                 if _place(block, position) is not None:
                     self._compactor.erase(path)
+            # The text is gone when the file is, also where an attempt before left it.
+            unlink_replaced(self._layout, self._storage, self._index)
 
     def tombstones(self, day: int | None = None) -> Iterator[Tombstone]:
         """The tombstones of all days, or of one, by day and position.
