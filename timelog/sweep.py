@@ -42,11 +42,12 @@ def move_to_trash(layout: Layout, storage: Storage, index: Index) -> None:
                 while storage.exists(layout.trash / names.trashed(partition, sequence)):
                     sequence += 1
                 storage.rename(path, layout.trash / names.trashed(partition, sequence))
-                storage.sync_directory(layout.trash)
-                storage.sync_directory(layout.root)
             else:
                 with index.lock:
                     index.removal.segments |= {f"{partition}/{name}": None for name in ours}
+        # Also where it is not there: whoever moved it may have met an error here.
+        storage.sync_directory(layout.trash)
+        storage.sync_directory(layout.root)
         with index.lock:
             index.removal.partitions.pop(partition, None)
 
@@ -96,6 +97,7 @@ def unlink_replaced(
     """Unlink the segments that were replaced. Raises ``OSError``."""
     with index.lock:
         going = list(index.removal.segments)
+    done: list[str] = []
     directories: set[Path] = set()
     for path in going:
         if is_stopped():
@@ -104,11 +106,15 @@ def unlink_replaced(
         # Names are never used again, so it is what was replaced, or gone.
         if _is_segment(layout, storage, path):
             storage.unlink(file)
-            directories.add(file.parent)
-        with index.lock:
+        done.append(path)
+        directories.add(file.parent)
+    for directory in sorted(directories):
+        # Where a segment is gone already, whoever unlinked it may have met an error here.
+        if storage.is_directory(directory):
+            storage.sync_directory(directory)
+    with index.lock:
+        for path in done:
             index.removal.segments.pop(path, None)
-    for directory in directories:
-        storage.sync_directory(directory)
 
 
 def _is_segment(layout: Layout, storage: Storage, path: str) -> bool:

@@ -222,7 +222,13 @@ def _recover(recorded: Recorded, tree: Tree, base: Path, repaired: dict[bytes, F
     workload = recorded.workload
     materialise(tree, base)
     try:
-        found = recover(base / "log", recorded.cursors, text=workload.text, known=repaired)
+        found = recover(
+            base / "log",
+            recorded.cursors,
+            text=workload.text,
+            removes=workload.removes,
+            known=repaired,
+        )
         if not workload.off and found.lost:
             raise Violation(f"{found.lost} commits were given up although all were durable")
         if workload.off and not recorded.start:

@@ -25,8 +25,7 @@ from unittest import mock
 
 import timelog
 from tests.faults.controls import NO_LOCK, UNFINISHED_STAYS, UNKEPT_PROMISE
-from tests.faults.oracle import Violation
-from tests.faults.stubborn import temporary_files
+from tests.faults.oracle import Violation, temporary_files
 from tests.faults.writing import Note, group, write
 from timelog import rotate
 

@@ -11,8 +11,9 @@ posix     any of the names that changed since the sync of their own directory; o
 every     each subset of such names, with each subset of the writes to each file, where of the last
           one there may be half: all of them, where the others are samples
 
-A rename happens whole or not at all, but the old name may stay beside the new one. After a sync
-that failed, what it was to store may be NULs for ever, whatever later syncs say.
+A rename happens whole or not at all, but the old name of a file, not of a directory, may stay
+beside the new one. After a sync that failed, what it was to store may be NULs for ever, whatever
+later syncs say.
 """
 
 from __future__ import annotations
@@ -207,6 +208,14 @@ class ModelStorage(Stage):
         if self._files.pop(name, None) is not None:
             self._note(Op("unlink", name))
 
+    def remove_directory(self, path: Path) -> bool:
+        """As `Storage.remove_directory`; notes it only where there was one that was empty."""
+        name = self._before("remove directory", path)
+        removed = super().remove_directory(path)
+        if removed:
+            self._note(Op("remove directory", name))
+        return removed
+
     # -- inside ---------------------------------------------------------------------------
 
     def _name(self, path: Path) -> str:
@@ -270,12 +279,16 @@ _Node = _File | _Directory
 
 
 class _Change(NamedTuple):
-    """One name set or, with None, removed. Both of a rename have one number."""
+    """One name set or, with None, removed. Both of a rename have one number.
+
+    ``whole``: both happen, or none.
+    """
 
     number: int
     directory: _Directory
     name: str
     node: _Node | None
+    whole: bool = False
 
 
 class Disk:
@@ -308,15 +321,18 @@ class Disk:
                 self._change(op.path, file)
             case "make directory":
                 self._change(op.path, _Directory())
-            case "unlink":
+            case "unlink" | "remove directory":
                 self._change(op.path, None)
             case "link":
                 self._change(op.target, self._files[op.file])
             case "rename":
                 parent, name = self._at(op.path)
+                node = parent.now[name]
+                # A directory has one name.
+                whole = isinstance(node, _Directory)
                 # The new name first: the old one does not go without it.
-                self._change(op.target, parent.now[name])
-                self._change(op.path, None)
+                self._change(op.target, node, whole=whole)
+                self._change(op.path, None, whole=whole)
             case "write" | "truncate":
                 file = self._files[op.file]
                 file.pending.append((self._number, op))
@@ -354,6 +370,9 @@ class Disk:
         """Names in order; of unsynced data a prefix. ``least``: as little of all as there may be"""
         count = 0 if least else rng.choice((rng.randint(0, len(self._uncommitted)), 10**9))
         changes = self._uncommitted[:count]
+        following = self._uncommitted[count : count + 1]
+        if changes and following and changes[-1].whole:
+            changes += (change for change in following if change.number == changes[-1].number)
         end = changes[-1].number if changes else self._committed
         if count >= len(self._uncommitted) and not least:
             end = self._number
@@ -377,7 +396,8 @@ class Disk:
             # Of a rename the new name comes first; where it is not kept, the old one stays.
             if not kept.get(change.number, True):
                 continue
-            kept[change.number] = keep = rng.random() < share
+            keep = (change.whole and kept.get(change.number, False)) or rng.random() < share
+            kept[change.number] = keep
             if keep:
                 entries = names.setdefault(change.directory, dict(change.directory.durable))
                 _set(entries, change)
@@ -418,9 +438,9 @@ class Disk:
             whole: dict[int, bool] = {}
             for change, keep in zip(self._unsynced, kept, strict=True):
                 # Of a rename the old name does not go without the new one.
-                if keep and not whole.setdefault(change.number, keep):
+                known = whole.setdefault(change.number, keep)
+                if (keep and not known) or (change.whole and keep != known):
                     break
-                whole.setdefault(change.number, keep)
                 if keep:
                     entries = names.setdefault(change.directory, dict(change.directory.durable))
                     _set(entries, change)
@@ -451,9 +471,9 @@ class Disk:
             directory = node
         return directory, name
 
-    def _change(self, path: str, node: _Node | None) -> None:
+    def _change(self, path: str, node: _Node | None, *, whole: bool = False) -> None:
         directory, name = self._at(path)
-        change = _Change(self._number, directory, name, node)
+        change = _Change(self._number, directory, name, node, whole)
         _set(directory.now, change)
         self._unsynced.append(change)
         self._uncommitted.append(change)
@@ -472,12 +492,12 @@ class Disk:
         numbers = {
             change.number
             for change in self._unsynced
-            if change.directory is directory and change.node is None
+            if change.directory is directory and (change.node is None or change.whole)
         }
         left = []
         for change in self._unsynced:
             # Where the old name of a rename is gone for certain, the new one is there.
-            whole = change.number in numbers and change.node is not None
+            whole = change.number in numbers and (change.node is not None or change.whole)
             if change.directory is directory or whole:
                 _set(change.directory.durable, change)
             else:

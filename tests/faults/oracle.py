@@ -1,28 +1,37 @@
 """What must hold of a log after a power cut, whatever was lost.
 
-Flushes are groups of events, in the order in which they were committed. Of those that had begun,
-the first are there, at least up to the last that was acknowledged: each whole or absent, every
-event as it was issued, in order, none twice. Cursors are those of the flushes that are there.
-Nothing is damaged, no bytes are left that no commit names, the books balance, a second recovery
-finds the same, and the log takes events again.
+Flushes are groups of events, and what expires or is deleted are groups of events that go, in the
+order in which they were committed. Of those that had begun, the first happened, at least up to the
+last that was acknowledged: each whole or not at all, every event as it was issued, in order, none
+twice, and none again that went. Cursors are those of the flushes that are there. Nothing is
+damaged, no bytes are left that no commit names, the books balance, a second recovery finds the
+same, and the log takes events again, and can be compacted. Of what was erased no file has the text.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import timelog
 from timelog import names
 from timelog.damage import Damage
+from timelog.deletion import Deleted
+from timelog.errors import DamagedError
 from timelog.event import Event
+from timelog.frames import decompress, scan
 from timelog.journal import Block, Commit, Entry, read
 from timelog.lock import read_state
 from timelog.storage import Storage
 
 NEEDLE = "needle"
+_LINE = re.compile(rb'{"timestamp":"[^"]+","id":"([^"]+)"')
+_MOST_TEXT = 1 << 20
 
 
 class Violation(AssertionError):
@@ -30,11 +39,17 @@ class Violation(AssertionError):
 
 
 class Group(NamedTuple):
-    """One flush. ``killed``: its process died in it, so it may be absent for ever."""
+    """One flush, or what goes in one step, which no other has.
+
+    ``killed``: its process died in it, so it may be absent for ever. ``gone``: the ids of the
+    events that go; ``erased``: of those whose text goes, too, by then.
+    """
 
     events: tuple[Event, ...]
     cursor: tuple[str, int] | None = None
     killed: bool = False
+    gone: frozenset[str] = frozenset()
+    erased: frozenset[str] = frozenset()
 
 
 class Found(NamedTuple):
@@ -49,6 +64,10 @@ class Found(NamedTuple):
     lost_events: int
     # Places of bytes that no commit names.
     leftovers: tuple[str, ...]
+    # How many are in blocks, hidden or not.
+    held: int
+    # Ids of which some file has the text; not looked for where nothing goes.
+    texts: frozenset[str]
 
 
 class Booted(Storage):
@@ -79,6 +98,7 @@ def recover(
     cursors: tuple[str, ...],
     *,
     text: bool,
+    removes: bool = False,
     known: dict[bytes, Found] | None = None,
     boots: tuple[str, str] = ("second boot", "third boot"),
 ) -> Found:
@@ -86,7 +106,7 @@ def recover(
 
     ``boots``: those of the two looks; the run's own where no power was cut. ``known``: what was
     found in logs of this run so far, by how they came out of the repair; of one that came out
-    alike nothing else is looked at.
+    alike nothing else is looked at. ``removes``: look also whether what went is gone.
     """
     with _opened(path, boots[0]) as log:
         before = _state(log, cursors)
@@ -97,6 +117,8 @@ def recover(
         if found is not None:
             return found
         found = _look(log, before, text)
+        if removes:
+            found = found._replace(texts=_texts(path))
     with _opened(path, boots[1]) as log:
         again = _state(log, cursors)
         if again != before:
@@ -104,6 +126,8 @@ def recover(
             others = [f"{name} {one}, then {two}" for name, one, two in pairs if one != two]
             raise Violation(f"a second recovery found something else: {'; '.join(others)}")
         _append(log, found)
+        if removes:
+            _compact(log, found)
     if known is not None:
         known[alike.digest()] = found
     return found
@@ -117,11 +141,27 @@ def check(found: Found, groups: list[Group], acknowledged: int) -> None:
     unknown = there - {event.id for group in groups for event in group.events}
     if unknown:
         raise Violation(f"events came that nobody appended: {sorted(unknown)}")
+    gone: set[str] = set()
+    for number, group in enumerate(groups):
+        if group.gone and not group.gone & there:
+            gone |= group.gone
+        elif group.gone and not group.gone <= there:
+            left = sorted(group.gone & there)
+            raise Violation(f"half of what goes by step {number}: {left} of {sorted(group.gone)}")
+        elif group.gone and number < acknowledged and not group.killed:
+            raise Violation(f"step {number} was acknowledged, and what went is there again")
+        if number < acknowledged and group.erased & found.texts:
+            raise Violation(f"the text of {sorted(group.erased & found.texts)} was erased")
     present: list[Group] = []
     absent = None
     for number, group in enumerate(groups):
-        ids = {event.id for event in group.events}
-        if ids <= there:
+        ids = {event.id for event in group.events} - gone
+        if not ids and not (group.gone and group.gone <= there):
+            # Whether it happened nothing tells, or what went: what was there before it was.
+            present.append(group)
+        elif group.gone:
+            absent = number if absent is None and not group.killed else absent
+        elif ids <= there:
             if absent is not None:
                 raise Violation(f"flush {number} is there and flush {absent}, before it, is not")
             present.append(group)
@@ -131,7 +171,7 @@ def check(found: Found, groups: list[Group], acknowledged: int) -> None:
             if number < acknowledged:
                 raise Violation(f"flush {number} was acknowledged and is lost: {sorted(ids)}")
             absent = number if absent is None else absent
-    issued = [event for group in present for event in group.events]
+    issued = [event for group in present for event in group.events if event.id not in gone]
     # Sorting is stable: of one time, in the order of arrival.
     expected = tuple(sorted(issued, key=lambda event: event.timestamp))
     if found.events != expected:
@@ -182,6 +222,8 @@ class _State(NamedTuple):
     damage: tuple[Damage, ...]
     cursors: dict[str, int]
     blocks: tuple[tuple[str, tuple[Block, ...]], ...]
+    tombstones: tuple[Deleted, ...]
+    horizons: tuple[dict[str, int], ...]
 
 
 def _opened(path: Path, boot: str) -> timelog.EventLog:
@@ -203,6 +245,8 @@ def _state(log: timelog.EventLog, cursors: tuple[str, ...]) -> _State:
         tuple(index.damage),
         {name: value for name in cursors if (value := log.cursor(name)) is not None},
         tuple(segments),
+        tuple(log.deletions()),
+        index.removal.horizons,
     )
 
 
@@ -236,7 +280,11 @@ def _look(log: timelog.EventLog, state: _State, text: bool) -> Found:
     results = log.search()
     events = tuple(results)
     books = log.audit()
-    if not books.ok or books.stored != len(events) or books.waiting or books.refused:
+    # What a rule hides is stored until it is compacted.
+    is_even = books.stored == len(events) or (
+        any(any(horizon) for horizon in state.horizons) and books.stored > len(events)
+    )
+    if not books.ok or not is_even or books.waiting or books.refused:
         raise Violation(f"the books after the repair, with {len(events)} events: {books}")
     if results.damage:
         raise Violation(f"the search met damage: {results.damage}")
@@ -252,6 +300,8 @@ def _look(log: timelog.EventLog, state: _State, text: bool) -> Found:
         health.lost_commits,
         books.lost,
         leftovers,
+        report.events,
+        frozenset(),
     )
 
 
@@ -260,5 +310,59 @@ def _append(log: timelog.EventLog, found: Found) -> None:
     last = found.events[-1].timestamp if found.events else 1_700_000_000
     log.append("afterwards", timestamp=last, id="afterwards", sync=True)
     report = log.verify()
-    if report.damage or report.events != len(found.events) + 1:
+    if report.damage or report.events != found.held + 1:
         raise Violation(f"verify after one more event: {report}")
+
+
+def _compact(log: timelog.EventLog, found: Found) -> None:
+    """The log is compacted: it shows the same events, and nothing that went is left in it."""
+    before = tuple(log)
+    log.compact()
+    if tuple(log) != before:
+        raise Violation(f"compacted it shows other events: {list(log)}")
+    report = log.verify(deep=True)
+    books = log.audit()
+    if not report.ok or not books.ok:
+        raise Violation(f"after a compaction: {report}; {books}")
+    trash = log.path / names.CONTROL / names.TRASH
+    if left := [*os.listdir(trash), *temporary_files(log.path)]:
+        raise Violation(f"left by a compaction: {left}")
+    texts = {event.id for event in before}
+    hidden = {each.id for each in log.deletions() if not each.is_erased}
+    if left := _texts(log.path) - texts - hidden:
+        raise Violation(f"after a compaction there are texts of {sorted(left)}")
+
+
+def _texts(path: Path) -> frozenset[str]:
+    """The ids of the events of which a file of the log has the text.
+
+    Not in quarantine, and not in what is unfinished or on its way out: that goes later.
+    """
+    found: set[str] = set()
+    for directory, _, files in os.walk(path):
+        if Path(directory).is_relative_to(path / names.CONTROL):
+            continue
+        for name in files:
+            data = Path(directory, name).read_bytes()
+            if name.endswith(".zst"):
+                data = b"".join(_frames(data))
+            found.update(match.decode() for match in _LINE.findall(data))
+    return frozenset(found)
+
+
+def _frames(data: bytes) -> Iterator[bytes]:
+    """The text of all whole frames in the bytes of a file."""
+    for piece in scan(lambda at, size: data[at : at + size], len(data), _MOST_TEXT):
+        if piece.text:
+            with suppress(DamagedError):
+                yield decompress(data[piece.offset : piece.offset + piece.length], piece.text)
+
+
+def temporary_files(path: Path) -> list[str]:
+    """What stands in the log's directory for files that are being written.
+
+    Without those of the text index and of compactions, which are used again.
+    """
+    found = os.listdir(path / names.CONTROL / names.TEMPORARY)
+    left = set(found) - {names.TEXT_TEMPORARY, names.SCRUB}
+    return sorted(name for name in left if not names.is_compacted(name))

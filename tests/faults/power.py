@@ -108,6 +108,11 @@ class CutStorage(RealStorage):
         self._before("unlink", path)
         super().unlink(path)
 
+    def remove_directory(self, path: Path) -> bool:
+        """As `Storage.remove_directory`."""
+        self._before("remove directory", path)
+        return super().remove_directory(path)
+
     # -- inside ---------------------------------------------------------------------------
 
     def _before(

@@ -157,7 +157,8 @@ def judge(
 
     ``newest``: what `written` said before anybody repaired the log.
     """
-    found = recover(log, recorded.cursors, text=recorded.workload.text)
+    workload = recorded.workload
+    found = recover(log, recorded.cursors, text=workload.text, removes=workload.removes)
     if recorded.workload.off:
         check_lost(found, newest)
     elif found.lost:

@@ -9,15 +9,12 @@ Some flushes later the run ends, since what comes then is as in a run without fa
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
-from pathlib import Path
 
 import timelog
 from tests.faults.oracle import Violation
 from tests.faults.real import RealStorage
 from tests.faults.workloads import Run, Workload, settings
-from timelog import names
 from timelog.errors import DegradedError, TimelogError
 from timelog.event import Event
 
@@ -63,6 +60,8 @@ class StubbornRun(Run):
         self._is_finishing = False
         self.errors: list[TimelogError] = []
         self._heard_before = _ears.heard
+        # What the present step takes out, in one moment of it.
+        self._going: frozenset[str] = frozenset()
 
     @property
     def is_told(self) -> bool:
@@ -109,6 +108,21 @@ class StubbornRun(Run):
         """As `Run.append_many_sync`."""
         append = super().append_many_sync
         self._insist(log, lambda log: append(log, events), log.sync)
+
+    def step(
+        self,
+        log: timelog.EventLog,
+        act: Callable[[], object],
+        gone: frozenset[str] = frozenset(),
+        erased: frozenset[str] = frozenset(),
+        *,
+        flushes: bool = True,
+    ) -> None:
+        """As `Run.step`."""
+        step = super().step
+        self._going = gone
+        self._insist(log, lambda log: step(log, act, gone, erased, flushes=flushes), act)
+        self._going = frozenset()
 
     def close(self, log: timelog.EventLog) -> None:
         """As `Run.close`."""
@@ -166,6 +180,10 @@ class StubbornRun(Run):
                 raise Violation(f"a search fails although nothing is wrong: {error!r}") from error
             return
         there = {event.id for event in found}
+        gone = {id for group in self.groups for id in group.gone} - self._going
+        if not self._going & there:
+            gone |= self._going
+        issued = [event for event in issued if event.id not in gone]
         earlier = [*self._earlier, *(event for event in self._perhaps if event.id in there)]
         expected = sorted(earlier + issued, key=lambda event: event.timestamp)
         if found == expected and not results.damage:
@@ -191,12 +209,3 @@ def run_stubbornly(workload: Workload, run: StubbornRun) -> None:
                 run.finish()
     finally:
         run.abandon()
-
-
-def temporary_files(path: Path) -> list[str]:
-    """What stands in the log's directory for files that are being written.
-
-    Without the one of the text index, which is used again.
-    """
-    found = os.listdir(path / names.CONTROL / names.TEMPORARY)
-    return sorted(set(found) - {names.TEXT_TEMPORARY, names.SCRUB})

@@ -21,7 +21,6 @@ from tests.faults.mounts import Mount, attached
 from tests.faults.oracle import Violation
 from tests.faults.realcuts import judge, written
 from tests.faults.workloads import Workload, registry
-from timelog.indexer import is_possible
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -75,9 +74,7 @@ def judge_states(
 def test_blocks_are_stored_in_any_order(ram: Path, workload: Workload) -> None:
     count = -(-_STATES // len(registry))
     reason = disks.reason_not_to("ext4")
-    if workload.text and not is_possible():
-        reason = "numpy is not installed"
-    if reason:
+    if reason := reason or workload.missing:
         pytest.skip(f"NOT RUN: {count} block-reordered images of {workload.name}: {reason}")
     begun = time.perf_counter()
     recorded = cuts.run(workload, ram / "run")

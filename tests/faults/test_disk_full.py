@@ -18,7 +18,6 @@ from tests.faults import program, report
 from tests.faults.controls import CONTROLS, SHORT_WRITES
 from tests.faults.cuts import IS_FULL, SEED
 from tests.faults.workloads import Workload, registry
-from timelog.indexer import is_possible
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -32,8 +31,8 @@ def workload(request: pytest.FixtureRequest) -> Workload:
     found: Workload = request.param
     if found.faulty:
         pytest.skip(f"NOT RUN: full disks in {found.name}: it has faults of its own")
-    if found.text and not is_possible():
-        pytest.skip(f"NOT RUN: full disks in {found.name}: numpy is not installed")
+    if found.missing:
+        pytest.skip(f"NOT RUN: full disks in {found.name}: {found.missing}")
     return found
 
 

@@ -20,7 +20,7 @@ import pytest
 import timelog
 from tests.faults import killing, program, report
 from tests.faults.cuts import IS_FULL, SEED
-from tests.faults.stubborn import temporary_files
+from tests.faults.oracle import temporary_files
 from timelog.storage import Storage
 
 pytestmark = pytest.mark.timeout(1800)

@@ -20,7 +20,6 @@ from tests.faults.oracle import Violation
 from tests.faults.power import Cut, CutStorage
 from tests.faults.realcuts import Cuts
 from tests.faults.workloads import Workload, registry
-from timelog.indexer import is_possible
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -56,8 +55,8 @@ def test_a_power_cut_at_random_operations(ram: Path, workload: Workload, kind: s
     count = -(-_CUTS[kind] // len(registry))
     what = f"{count} power cuts in {workload.name}"
     _need(kind, what)
-    if workload.text and not is_possible():
-        pytest.skip(f"NOT RUN: {what} on {kind}: numpy is not installed")
+    if workload.missing:
+        pytest.skip(f"NOT RUN: {what} on {kind}: {workload.missing}")
     recorded = cuts.run(workload, ram / "run")
     begun = time.perf_counter()
     with mounted(kind, ram) as mount:
@@ -73,7 +72,7 @@ def test_a_power_cut_at_random_operations(ram: Path, workload: Workload, kind: s
 
 def test_a_power_cut_at_random_times(ram: Path, kind: str) -> None:
     """From outside, in the middle of whatever the kernel does for the workload."""
-    workloads = [each for each in registry.values() if not each.text or is_possible()]
+    workloads = [each for each in registry.values() if not each.missing]
     _need(kind, f"{_TIMED[kind] * len(workloads)} power cuts at random times")
     rng = random.Random(f"{SEED} {kind}")
     begun = time.perf_counter()

@@ -25,7 +25,6 @@ from tests.faults.cuts import IS_FULL, SEED
 from tests.faults.program import Report
 from tests.faults.trial import digest
 from tests.faults.workloads import Workload, registry
-from timelog.indexer import is_possible
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -52,8 +51,8 @@ def workload(request: pytest.FixtureRequest) -> Workload:
         pytest.skip(
             f"NOT RUN: {count:,} system calls that fail in {found.name}: it has faults of its own"
         )
-    if found.text and not is_possible():
-        pytest.skip(f"NOT RUN: {count:,} system calls that fail: numpy is not installed")
+    if found.missing:
+        pytest.skip(f"NOT RUN: {count:,} system calls that fail: {found.missing}")
     return found
 
 

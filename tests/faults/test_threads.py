@@ -20,7 +20,7 @@ import pytest
 import timelog
 from tests.faults import program, report
 from tests.faults.cuts import IS_FULL
-from tests.faults.stubborn import temporary_files
+from tests.faults.oracle import temporary_files
 from tests.rig import CHANGES
 from timelog import rotate
 from timelog.storage import Storage

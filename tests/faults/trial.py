@@ -20,9 +20,17 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 from unittest import mock
 
-from tests.faults.oracle import Found, Group, Violation, check, check_leftovers, recover
+from tests.faults.oracle import (
+    Found,
+    Group,
+    Violation,
+    check,
+    check_leftovers,
+    recover,
+    temporary_files,
+)
 from tests.faults.real import RealStorage, read_acks
-from tests.faults.stubborn import StubbornRun, run_stubbornly, temporary_files
+from tests.faults.stubborn import StubbornRun, run_stubbornly
 from tests.faults.workloads import Workload
 from timelog import names
 from timelog.event import Event
@@ -56,12 +64,21 @@ class Before(NamedTuple):
     @property
     def events(self) -> list[Event]:
         """What is certain to be in the log."""
-        return [event for group in self.groups if not group.killed for event in group.events]
+        gone = {id for group in self.groups for id in group.gone}
+        events = (event for group in self.groups if not group.killed for event in group.events)
+        return [event for event in events if event.id not in gone]
 
     @property
     def perhaps(self) -> list[Event]:
-        """What was about to be stored when a process was killed."""
-        return [event for group in self.groups if group.killed for event in group.events]
+        """What was about to be stored, or to go, when a process was killed."""
+        gone = {id for group in self.groups if not group.killed for id in group.gone}
+        going = {id for group in self.groups if group.killed for id in group.gone}
+        return [
+            event
+            for group in self.groups
+            for event in group.events
+            if event.id not in gone and (group.killed or event.id in going)
+        ]
 
 
 NOTHING = Before()
@@ -167,7 +184,13 @@ class Trial:
             log = self.base / "log"
             boots = (_BOOT, _BOOT)
             with alike(_RECOVERY):
-                found = recover(log, self._cursors, text=self.workload.text, boots=boots)
+                found = recover(
+                    log,
+                    self._cursors,
+                    text=self.workload.text,
+                    removes=self.workload.removes,
+                    boots=boots,
+                )
             if found.lost:
                 raise Violation(f"{found.lost} commits were given up although no power was cut")
             if left := temporary_files(log):

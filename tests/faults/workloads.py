@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -19,14 +20,17 @@ import pytest
 import timelog
 from tests.faults.oracle import NEEDLE, Group
 from tests.rig import Killed, abandon
-from timelog import flush, indexer, rotate
+from timelog import flush, indexer, rewrite, rotate
 from timelog.event import Event
+from timelog.indexer import is_possible
 from timelog.storage import Storage
 
 # The clock of `ModelStorage` begins 20 seconds after this full minute.
 T = 1_699_999_980
 MINUTE = 60
 DAY = 86_400
+# When the machine was started, long before.
+_BOOTED = T - 100 * DAY
 
 
 class Stage(Storage):
@@ -39,6 +43,10 @@ class Stage(Storage):
     now: int
     # One after the other: each run is to be the same.
     syncs_at_once = 1
+
+    def uptime(self) -> float:
+        """By the same clock: time passes for it, too."""
+        return self.now / 1e9 - _BOOTED
 
     def mark(self, begun: int, acknowledged: int) -> None:
         """Note how many flushes have begun, and how many were acknowledged as durable."""
@@ -57,7 +65,7 @@ class Workload(NamedTuple):
     """A way to use a log, and what to set in the package meanwhile.
 
     ``off``: with ``sync="off"``; ``text``: searches by text; ``faulty``: has faults of its own,
-    for which its stage must have `Stage.arm`.
+    for which its stage must have `Stage.arm`; ``removes``: something goes.
     """
 
     name: str
@@ -66,6 +74,21 @@ class Workload(NamedTuple):
     text: bool
     faulty: bool
     settings: tuple[tuple[object, str, object], ...]
+    removes: bool = False
+
+    @property
+    def missing(self) -> str:
+        """What the machine has not got that the workload needs, in words; empty where nothing."""
+        if self.text and not is_possible():
+            return "numpy is not installed"
+        if self.archives and find_spec("zstandard") is None:
+            return "zstandard is not installed"
+        return ""
+
+    @property
+    def archives(self) -> bool:
+        """Whether it compresses."""
+        return "archive" in self.name
 
 
 class Run:
@@ -164,6 +187,81 @@ class Run:
         log.append_many(events, sync=True)
         self._acknowledge()
 
+    # -- what takes something out -----------------------------------------------------------
+
+    def step(
+        self,
+        log: timelog.EventLog,
+        act: Callable[[], object],
+        gone: frozenset[str] = frozenset(),
+        erased: frozenset[str] = frozenset(),
+        *,
+        flushes: bool = True,
+    ) -> None:
+        """Do something that is durable when it returns, and perhaps takes something out.
+
+        See `Group`. Where it is done again after an error, it must do what is left of it.
+        ``flushes``: it stores what waits, first.
+        """
+        self._begin(log, step=Group((), None, False, gone, erased), flushes=flushes)
+        act()
+        self._acknowledge()
+
+    def dies_in_step(
+        self,
+        log: timelog.EventLog,
+        fault: tuple[str, str, str],
+        act: Callable[[], object],
+        gone: frozenset[str] = frozenset(),
+    ) -> None:
+        """The same, and die in it: ``fault`` as `Stage.arm` takes it."""
+        self.storage.arm(*fault)
+        self._begin(log, step=Group((), None, True, gone))
+        with pytest.raises(Killed):
+            act()
+        abandon(log)
+        self._logs.remove(log)
+        self.storage.revive()
+
+    def expire(
+        self, log: timelog.EventLog, gone: Callable[[Event], bool], *args: Any, **limits: Any
+    ) -> None:
+        """Let go what is not to be kept; ``gone`` says which of the events that are stored."""
+        self.step(log, lambda: log.expire(*args, **limits), self.stored(gone), flushes=False)
+
+    def compact(self, log: timelog.EventLog, *, archive: bool = False) -> None:
+        """Compact all days that are over: of these what went has no text any more."""
+        self.step(log, lambda: log.compact(archive=archive), erased=self.text_to_go())
+
+    def delete(self, log: timelog.EventLog, event: Event, *, erase: bool = False) -> None:
+        """Delete one event."""
+        gone = frozenset({event.id})
+
+        def delete() -> None:
+            try:
+                log.delete(event.id, erase=erase)
+            except timelog.errors.EventNotFound:
+                # An attempt before came so far.
+                if event.id not in {each.id for each in log.deletions()}:
+                    raise
+
+        self.step(log, delete, gone, gone if erase else frozenset())
+
+    def stored(self, chosen: Callable[[Event], bool]) -> frozenset[str]:
+        """The ids of the chosen ones of those events that were flushed and have not gone yet."""
+        went = {id for group in self.groups for id in group.gone}
+        events = (event for group in self.groups for event in group.events)
+        return frozenset(event.id for event in events if event.id not in went and chosen(event))
+
+    def text_to_go(self) -> frozenset[str]:
+        """The ids of what went of days that are over."""
+        went = {id for group in self.groups for id in group.gone}
+        today = datetime.fromtimestamp(self.storage.now / 1e9, UTC).date()
+        events = (event for group in self.groups for event in group.events)
+        return frozenset(
+            event.id for event in events if event.id in went and event.timestamp.date() < today
+        )
+
     def killed(self, log: timelog.EventLog, kind: str, where: str, fault: str) -> None:
         """Flush, and die in the next ``kind`` on a path with ``where`` in it."""
         self.storage.arm(kind, where, fault)
@@ -194,11 +292,20 @@ class Run:
         for log in self._logs:
             abandon(log)
 
-    def _begin(self, log: timelog.EventLog, *, killed: bool = False) -> None:
+    def _begin(
+        self,
+        log: timelog.EventLog,
+        *,
+        killed: bool = False,
+        step: Group | None = None,
+        flushes: bool = True,
+    ) -> None:
         waiting = self._waiting[log]
-        if waiting:
+        if waiting and flushes:
             self.groups.append(Group(tuple(waiting), self._cursor.pop(log, None), killed))
             waiting.clear()
+        if step is not None:
+            self.groups.append(step)
         self.storage.mark(len(self.groups), self.acknowledged)
 
     def _acknowledge(self) -> None:
@@ -214,6 +321,7 @@ def workload(
     off: bool = False,
     text: bool = False,
     faulty: bool = False,
+    removes: bool = False,
     settings: Mapping[tuple[Any, str], object] = {},
 ) -> Callable[[Callable[[Run], None]], Callable[[Run], None]]:
     """Put a function into the registry; the arguments are those of `Workload`."""
@@ -221,7 +329,7 @@ def workload(
     def add(function: Callable[[Run], None]) -> Callable[[Run], None]:
         name = function.__name__.strip("_")
         values = tuple((where, what, value) for (where, what), value in settings.items())
-        registry[name] = Workload(name, function, off, text, faulty, values)
+        registry[name] = Workload(name, function, off, text, faulty, values, removes)
         return function
 
     return add
@@ -497,4 +605,127 @@ def text_index(run: Run) -> None:
     run.storage.now += 1_000_000_000_000
     run.put(log, 32)
     run.flush(log)
+    run.close(log)
+
+
+def _before(days: int) -> Callable[[Event], bool]:
+    """Whether an event is of a day more than so many days before that on which runs begin."""
+    return lambda event: (_TODAY - event.timestamp.date()).days > days
+
+
+_TODAY = date(2023, 11, 14)
+_SMALL_BLOCKS = {(rewrite, "BLOCK_SIZE"): 250}
+
+
+@workload(removes=True, settings=_OFTEN)
+def expiry(run: Run) -> None:
+    """Days go, the oldest first, while events come."""
+    log = run.open()
+    run.put(log, -3 * DAY, 1 - 3 * DAY, -2 * DAY, -DAY, 0)
+    run.flush(log)
+    run.put(log, 61 - 2 * DAY, 5)
+    run.expire(log, _before(2), "2 days")
+    run.put(log, 62 - 2 * DAY)
+    run.flush(log)
+    run.expire(log, _before(1), "1 day")
+    run.close(log)
+    log = run.open()
+    run.put(log, 3 - DAY, 6)
+    run.flush(log)
+    run.expire(log, _before(0), partitions=1)
+    run.put(log, 7)
+    run.close(log)
+
+
+@workload(removes=True)
+def compaction(run: Run) -> None:
+    """Days are compacted, late events come to them, a rule hides some, and again."""
+    log = run.open()
+    for n in range(3):
+        run.put(log, n * 61 - DAY, n * 61 - 2 * DAY, n)
+        run.flush(log)
+    run.compact(log)
+    run.put(log, 62 - DAY, 5)
+    run.flush(log)
+    gone = _before(1)
+    run.expire(log, lambda each: gone(each) and "tag3" in each.tags, tags={"tag3": "1 day"})
+    run.compact(log)
+    run.put(log, 1 - 2 * DAY)
+    run.close(log)
+
+
+@workload(removes=True, settings=_OFTEN | _SMALL_BLOCKS)
+def archive(run: Run) -> None:
+    """Days are archived, one event of them is deleted, late events come, and again."""
+    log = run.open()
+    events = [run.event(n * 61 - n % 2 * DAY - DAY) for n in range(6)]
+    run.put_events(log, events)
+    run.flush(log)
+    run.compact(log, archive=True)
+    run.delete(log, events[2])
+    run.put(log, -DAY, 5)
+    run.compact(log)
+    run.delete(log, events[1], erase=True)
+    run.close(log)
+
+
+@workload(removes=True)
+def deletion(run: Run) -> None:
+    """Single events go: hidden, erased, and the only one of its day, whose minute comes again."""
+    log = run.open()
+    events = [run.event(n) for n in range(4)]
+    alone = run.event(-DAY)
+    run.put_events(log, [*events, alone])
+    run.flush(log)
+    run.delete(log, events[1])
+    run.put(log, 5)
+    run.delete(log, alone, erase=True)
+    run.put(log, 1 - DAY)
+    run.flush(log)
+    run.delete(log, events[2], erase=True)
+    run.compact(log)
+    run.put(log, 2 - DAY, 6)
+    run.close(log)
+
+
+@workload(removes=True, off=True, settings=_OFTEN)
+def unsynced_removals(run: Run) -> None:
+    """``sync="off"``: what goes makes durable what came before."""
+    log = run.open()
+    events = [run.event(n - n % 3 * DAY) for n in range(6)]
+    run.put_events(log, events)
+    run.flush(log)
+    run.delete(log, events[3])
+    run.put(log, 7, 62 - DAY)
+    run.flush(log)
+    run.compact(log)
+    run.put(log, 8, -2 * DAY)
+    run.flush(log)
+    run.expire(log, _before(1), "1 day")
+    run.put(log, 9)
+    run.flush(log)
+    run.close(log)
+
+
+@workload(removes=True, faulty=True, settings=_OFTEN)
+def killed_removals(run: Run) -> None:
+    """Processes die while something goes, and the next one finishes that."""
+    log = run.open()
+    for n in range(2):
+        run.put(log, n * 61 - DAY, n * 61 - 2 * DAY, n * 61 - 3 * DAY, n)
+        run.flush(log)
+    run.dies_in_step(log, ("rename", "compacted-", "killed"), log.compact)
+    log = run.open()
+    run.dies_in_step(log, ("unlink", ".jsonl", "killed"), log.compact)
+    log = run.open()
+    run.put(log, 3 - 2 * DAY)
+    run.flush(log)
+    gone = run.stored(_before(2))
+    expire = ("rename", "2023-11-11", "killed")
+    run.dies_in_step(log, expire, lambda log=log: log.expire("2 days"), gone)  # type: ignore[misc]
+    log = run.open()
+    run.put(log, 4 - 2 * DAY, 4)
+    run.flush(log)
+    run.expire(log, _before(1), "1 day")
+    run.compact(log)
     run.close(log)
