@@ -82,3 +82,17 @@ def test_an_erasure_that_failed_is_made_again(path: Path, open_log: OpenLog) -> 
         for deleted in ("id-0", "id-2"):
             with pytest.raises(timelog.errors.EventNotFound):
                 log.delete(deleted)
+
+
+def test_what_could_not_be_read_goes_at_the_next_compaction(path: Path, open_log: OpenLog) -> None:
+    log = open_log()
+    filled(log)
+    log.delete("id-2")
+    (segment,) = path.glob("1970-01-01/*.jsonl")
+    segment.rename(path.with_name("aside"))
+    done = log.compact()
+    assert done.damage and not done.days
+    path.with_name("aside").rename(segment)
+    done = log.compact()
+    assert (done.days, done.erased, done.damage) == (1, 1, ())
+    assert not files_with(path, "text-2")
