@@ -59,7 +59,7 @@ def main(make_judges: MakeJudges) -> None:
     """What a program does."""
     name, what, count, seed, directory, *control = sys.argv[1:]
     # Errors are heard, see `tests.faults.stubborn`.
-    logging.disable(logging.WARNING)
+    logging.disable(logging.INFO)
     # Not in the middle of runs, and not in pages that forked processes share.
     gc.collect()
     gc.freeze()

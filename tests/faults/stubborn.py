@@ -26,7 +26,7 @@ class Enough(Exception):
 
 
 class _Ears(logging.Handler):
-    """Counts the errors that the library logs: damage that somebody met, for one."""
+    """Counts what the library logs: damage that somebody met, or that no checkpoint was written."""
 
     heard = 0
 
@@ -35,7 +35,7 @@ class _Ears(logging.Handler):
         self.heard += 1
 
 
-_ears = _Ears(logging.ERROR)
+_ears = _Ears(logging.WARNING)
 logging.getLogger("timelog").addHandler(_ears)
 
 
@@ -65,10 +65,11 @@ class StubbornRun(Run):
 
     @property
     def is_told(self) -> bool:
-        """Whether any fault was raised, logged as an error, or counted by a log."""
+        """Whether any fault was raised, logged, or counted by a log."""
         counters = (log._store.flusher.counters for log in self._opened)
         is_logged = _ears.heard > self._heard_before
-        return bool(self.errors) or is_logged or any(each.errors for each in counters)
+        is_counted = any(each.errors for each in counters)
+        return bool(self.errors) or is_logged or is_counted
 
     def expect(self, events: list[Event], perhaps: list[Event]) -> None:
         """Expect in the log the events of a run before this one; of some only perhaps."""
@@ -121,7 +122,14 @@ class StubbornRun(Run):
         """As `Run.step`."""
         step = super().step
         self._going = gone
-        self._insist(log, lambda log: step(log, act, gone, erased, flushes=flushes), act)
+
+        def reopen() -> None:
+            log.reopen()
+            act()
+
+        self._insist(
+            log, lambda log: step(log, act, gone, erased, flushes=flushes), act, reopen=reopen
+        )
         self._going = frozenset()
 
     def close(self, log: timelog.EventLog) -> None:
@@ -143,6 +151,8 @@ class StubbornRun(Run):
         log: timelog.EventLog,
         first: Callable[[timelog.EventLog], object],
         again: Callable[[], object],
+        *,
+        reopen: Callable[[], object] | None = None,
     ) -> None:
         if self.errors and not self._is_finishing:
             if not self._left:
@@ -155,7 +165,7 @@ class StubbornRun(Run):
             if isinstance(self.errors[-1], DegradedError):
                 if self._try(again):
                     raise Violation("a degraded log went on without being told to reopen")
-                again = log.reopen
+                again = reopen or log.reopen
             if not self._try(again):
                 raise Violation(f"a call fails although nothing is wrong: {self.errors[-1]!r}")
         self._acknowledge()

@@ -224,6 +224,7 @@ def alike(number: int) -> Iterator[None]:
     count = itertools.count(number * 1000)
     with (
         mock.patch.object(secrets, "token_hex", lambda size: f"{next(count):0{size * 2}x}"),
+        mock.patch.object(secrets, "token_bytes", lambda size: b"\1" * size),
         mock.patch.object(os, "getpid", lambda: 1),
         mock.patch.object(Storage, "inode", lambda storage, fd: 1),
     ):

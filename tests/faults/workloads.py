@@ -231,7 +231,13 @@ class Run:
 
     def compact(self, log: timelog.EventLog, *, archive: bool = False) -> None:
         """Compact all days that are over: of these what went has no text any more."""
-        self.step(log, lambda: log.compact(archive=archive), erased=self.text_to_go())
+
+        def compact() -> None:
+            done = log.compact(archive=archive)
+            if done.damage:
+                raise timelog.errors.DamagedError(str(done))
+
+        self.step(log, compact, erased=self.text_to_go())
 
     def delete(self, log: timelog.EventLog, event: Event, *, erase: bool = False) -> None:
         """Delete one event."""
