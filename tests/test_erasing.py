@@ -1,4 +1,4 @@
-"""Erasing: nothing below the log has the text, also where an attempt before failed or was killed."""
+"""Erasing: no file has the text, also where an attempt before failed or was killed."""
 
 from __future__ import annotations
 

@@ -157,10 +157,12 @@ class Committer:
         self.is_unfinished = False
         return commit
 
-    def clock_doubt(self) -> str:
-        """Why the clock cannot be trusted; empty where it can. Any thread, at any time."""
+    def clock_doubt(self, now: int) -> str:
+        """Why the clock that said ``now`` (microseconds) cannot be trusted; empty where it can.
+
+        Any thread, at any time. What depends on the time is to go by that very look at the clock.
+        """
         state = read_state(self._storage, self._layout.lock)
-        now = self._storage.time_ns() // 1000
         return self._guard(state).why(now, self._storage.uptime())
 
     def reopen(self) -> None:

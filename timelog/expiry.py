@@ -97,8 +97,9 @@ class Expirer:
                 # What has gone already does not push out more.
                 clear(self._layout, self._storage, self._index)
             if dry_run:
-                doubt = "" if confirm_clock else self._committer.clock_doubt()
-                expired = self._report(self._choose(policy), dry_run, doubt)
+                now = self._now()
+                doubt = "" if confirm_clock else self._committer.clock_doubt(now)
+                expired = self._report(self._choose(policy, now), dry_run, doubt)
             else:
                 expired = self._committer.exclusive(partial(self._expire, policy, confirm_clock))
                 if expired.partitions:
@@ -127,10 +128,11 @@ class Expirer:
     def _expire(self, policy: Retention, confirm_clock: bool) -> Expired:
         """`expire` with the store taken."""
         index = self._index
-        doubt = "" if confirm_clock else self._committer.clock_doubt()
+        now = self._now()
+        doubt = "" if confirm_clock else self._committer.clock_doubt(now)
         if doubt:
             return self._report(Choice(index.removal.horizons, ()), False, doubt)
-        choice = self._choose(policy)
+        choice = self._choose(policy, now)
         expired = self._report(choice, False, "")
         if choice.days or choice.horizons != index.removal.horizons or confirm_clock:
             events: Counter[int] = Counter()
@@ -146,8 +148,10 @@ class Expirer:
             move_to_trash(self._layout, self._storage, index)
         return msgspec.structs.replace(expired, before=self.before)
 
-    def _choose(self, policy: Retention) -> Choice:
-        now = self._storage.time_ns() // 1000
+    def _now(self) -> int:
+        return self._storage.time_ns() // 1000
+
+    def _choose(self, policy: Retention, now: int) -> Choice:
         overhead, sizes = 0, {}
         if policy.size is not None:
             used = usage(self._layout, self._storage, self._index)

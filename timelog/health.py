@@ -130,7 +130,8 @@ def health(store: Store) -> Health:
         warnings.append(f"power cuts took {index.lost} commits, as sync='off' permits")
     try:
         policy = store.upkeep.policy()
-        doubt = store.flusher.committer.clock_doubt() if policy is not None else ""
+        now = store.storage.time_ns() // 1000
+        doubt = store.flusher.committer.clock_doubt(now) if policy is not None else ""
         if doubt:
             warnings.append(doubt)
     except (DamagedError, StorageError) as error:
