@@ -21,7 +21,7 @@ from timelog.index import Index, Place
 from timelog.journal import Commit
 from timelog.names import Layout
 from timelog.storage import Storage
-from timelog.timestamp import DAY, END, FIRST, HOUR, MINUTE, SECOND, from_datetime
+from timelog.timestamp import DAY, END, FIRST, HOUR, MINUTE, SECOND, from_datetime, to_datetime
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -263,6 +263,182 @@ def test_a_scrub_is_not_taken_for_a_later_one(ram: Path, monkeypatch: pytest.Mon
             assert abs(log.health().last_scrub - _START) < 2 * HOUR
         assert log._store.scrubber.passes == 2 * len(_JUMPS) + 1
         assert scrub.read_scrubbed(log._store.layout, log._store.storage).damage == ()
+
+
+# -- what expires -----------------------------------------------------------------------------
+
+
+class Machine(Clock):
+    """A clock whose machine runs for ``up`` seconds since the boot ``boot``."""
+
+    def __init__(self, us: int = _START, up: float = 1000.0, boot: str = "boot one") -> None:
+        super().__init__(us)
+        self.up = up
+        self.boot = boot
+
+    def uptime(self) -> float:
+        return self.up
+
+    def boot_id(self) -> str:
+        return self.boot
+
+    def pass_by(self, us: int) -> None:
+        """Let time pass, by both clocks."""
+        self.us += us
+        self.up += us / SECOND
+
+
+_NEVER = 1e12
+_KEPT = "3 days"
+# By their age. A clock that is wrong by up to a day is trusted, and costs no event more than that.
+_AGES = {"new": 0, "young": 40 * HOUR, "old": 5 * DAY}
+_YOUNG = ["young", "new"]
+
+
+def _open_aged(path: Path, clock: Machine) -> timelog.EventLog:
+    log = open_log(path, storage=clock, max_future=_NEVER)
+    for name, age in _AGES.items():
+        log.append(name, timestamp=to_datetime(_START - age))
+    log.flush()
+    return log
+
+
+def _is_suspended(jump: Callable[[int], int]) -> bool:
+    return abs(jump(_START) - _START) > DAY
+
+
+def _contents(log: timelog.EventLog) -> list[str]:
+    return [event.content for event in log if event.content in _AGES]
+
+
+def expire(log: timelog.EventLog, clock: Machine) -> bool:
+    """The call itself, at the wrong time; whether it was suspended."""
+    return bool(log.expire(_KEPT).suspended)
+
+
+def expire_behind_a_commit(log: timelog.EventLog, clock: Machine) -> bool:
+    """A commit at the wrong time comes before it, and some later."""
+    for _ in range(3):
+        log.append("wrong", timestamp=to_datetime(_START), sync=True)
+        clock.pass_by(MINUTE)
+    return bool(log.expire(_KEPT).suspended)
+
+
+def expire_at_opening(log: timelog.EventLog, clock: Machine) -> bool:
+    """Another process of that boot opens the log, which has a retention."""
+    other = Machine(clock.us, clock.up)
+    with open_log(log.path, storage=other, retention=_KEPT, max_future=_NEVER) as wrong:
+        suspended = bool(wrong.expire(_KEPT).suspended)
+        assert suspended == any("expiry is suspended" in why for why in wrong.health().reasons)
+    log._store.layout.retention.unlink()
+    return suspended
+
+
+def expire_in_another_process(log: timelog.EventLog, clock: Machine) -> bool:
+    """It commits, writes a checkpoint, and another one comes."""
+    with open_log(log.path, storage=Machine(clock.us, clock.up), max_future=_NEVER) as wrong:
+        wrong.append("wrong", timestamp=to_datetime(_START), sync=True)
+        wrong._store.flusher._exclusive(None, True, closing=True)
+    with open_log(log.path, storage=Machine(clock.us, clock.up)) as another:
+        return bool(another.expire(_KEPT).suspended)
+
+
+def expire_behind_a_boot(log: timelog.EventLog, clock: Machine) -> bool:
+    """The machine starts anew at the wrong time, after a commit at that time."""
+    log.append("wrong", timestamp=to_datetime(_START), sync=True)
+    clock.boot, clock.up = "boot two", 5.0
+    with open_log(log.path, storage=Machine(clock.us, clock.up, clock.boot)) as wrong:
+        return bool(wrong.expire(_KEPT).suspended)
+
+
+_EXPIRIES = [
+    expire,
+    expire_behind_a_commit,
+    expire_at_opening,
+    expire_in_another_process,
+    expire_behind_a_boot,
+]
+
+
+@pytest.mark.parametrize("way", _EXPIRIES)
+def test_a_jump_lets_nothing_expire_early(
+    ram: Path, way: Callable[[timelog.EventLog, Machine], bool]
+) -> None:
+    for name, jump in _JUMPS.items():
+        clock = Machine()
+        with _open_aged(ram / name, clock) as log:
+            clock.us = jump(_START)
+            suspended = way(log, clock)
+            # Of just a day some milliseconds decide.
+            if "a day" not in name:
+                assert suspended == _is_suspended(jump), name
+            assert set(_YOUNG) <= set(_contents(log)), name
+            if clock.boot == "boot one":
+                # The clock is right again: nobody has to confirm it.
+                clock.us = _START + round((clock.up - 1000.0) * SECOND)
+                found = log.expire(_KEPT)
+                assert not found.suspended and _contents(log) == _YOUNG, (name, found)
+            assert log.audit().ok
+    report.record(f"clock jumps, {way.__name__}: {len(_JUMPS)} cases")
+
+
+@pytest.mark.parametrize("jump", [name for name in _JUMPS if _is_suspended(_JUMPS[name])])
+def test_a_clock_that_is_right_can_be_confirmed(ram: Path, jump: str) -> None:
+    clock = Machine()
+    with _open_aged(ram / "log", clock) as log:
+        clock.us = _JUMPS[jump](_START)
+        assert log.expire(_KEPT).suspended
+        assert log.expire(_KEPT, dry_run=True).suspended
+        assert not log.expire(_KEPT, confirm_clock=True).suspended
+        expected = [] if clock.us > _START else ["old", "young", "new"]
+        assert _contents(log) == expected
+        assert not log.expire(_KEPT).suspended
+    with open_log(ram / "log", storage=Machine(clock.us, clock.up)) as log:
+        assert not log.expire(_KEPT).suspended and _contents(log) == expected
+        # What it was before is a jump now.
+        log._store.storage.us = _START  # type: ignore[attr-defined]
+        assert log.expire(_KEPT).suspended
+
+
+@pytest.mark.parametrize("jump", _JUMPS)
+def test_a_jump_at_any_look_at_the_clock_lets_nothing_expire_early(ram: Path, jump: str) -> None:
+    """In a flush, an expiry, and whatever a process does at opening."""
+    looks = 0
+    for number in range(40):
+        clock = Machine()
+        log = _open_aged(ram / f"{jump} {number}", clock)
+
+        def there(us: int) -> int:
+            return us
+
+        def back(us: int) -> int:
+            return _START + 10 * SECOND
+
+        clock.coming = [there] * number + [_JUMPS[jump], back]
+        log.append("more", timestamp=to_datetime(_START), sync=True)
+        log.expire(_KEPT)
+        log.close()
+        with open_log(log.path, storage=clock) as log:
+            log.expire(_KEPT)
+            assert set(_YOUNG) <= set(_contents(log)), number
+        if clock.coming:
+            break
+        looks += 1
+    assert looks > 4
+    report.record(f"clock jumps at each of {looks} looks, {jump}")
+
+
+def test_a_clock_that_creeps_ahead_is_found_out(ram: Path) -> None:
+    """By just under a day at a time, with commits between."""
+    clock = Machine()
+    with _open_aged(ram / "log", clock) as log:
+        for _ in range(10):
+            clock.us += DAY - HOUR
+            clock.pass_by(MINUTE)
+            log.append("more", sync=True)
+            log.expire(_KEPT)
+        assert log.expire(_KEPT).suspended
+        assert set(_YOUNG) <= set(_contents(log))
 
 
 # -- a real process ---------------------------------------------------------------------------
