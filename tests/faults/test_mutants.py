@@ -16,6 +16,7 @@ from tests.faults import detectors as by
 from tests.faults import report
 from tests.faults.detectors import Detector, cut
 from tests.faults.mutants import DoesNotApplyError, Mutant, applied
+from tests.faults.removal_mutants import REMOVALS
 from tests.rig import abandon_all
 from timelog.indexer import is_possible
 from timelog.storage import Storage
@@ -128,22 +129,22 @@ MUTANTS = [
     Mutant(
         "no mark",
         "commit:Committer.commit",
-        "self._store_lock.write(State(storage.boot_id(), mark, index.end, index.synced_end))",
-        "pass",
+        "self._write_state(mark, guard)\n        self.is_un",
+        "self.is_un",
         by.kills,
     ),
     Mutant(
         "the mark is left",
         "commit:Committer.commit",
-        "self._store_lock.write(State(storage.boot_id(), None, index.end, index.synced_end))",
+        "self._write_state(None, guard)",
         "pass",
         by.readers,
     ),
     Mutant(
         "the mark is left by the repair",
         "repair:Repairer.repair",
-        "self._lock.write(State(self._boot, None, self._index.end, self._index.synced_end))",
-        "pass",
+        "if boot_changed or (state is not None and state.busy is not None):",
+        "if False:",
         by.readers,
     ),
     Mutant(
@@ -213,7 +214,7 @@ MUTANTS = [
     Mutant(
         "what was not synced is not synced later",
         "commit:Committer.commit",
-        "self._sync_others(mark)",
+        "self._sync_others(mark, guard)",
         "pass",
         cut("unsynced"),
     ),
@@ -559,7 +560,7 @@ MUTANTS = [
     Mutant(
         "verify does not look at tails",
         "verify:_Verifier._segment",
-        "self._tail(path, end, self._storage.size(fd))",
+        "self._tail(path, blocks[-1].file_end if blocks else 0, self._storage.size(fd))",
         "pass",
         damage.unfinished,
     ),
@@ -635,6 +636,7 @@ MUTANTS = [
         "False",
         by.exchanged_logs,
     ),
+    *REMOVALS,
 ]
 
 
