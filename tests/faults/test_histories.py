@@ -1,5 +1,7 @@
 """Long histories of a log against a sorted list: crashes in the middle of flushes, torn tails.
 
+Days go, events are deleted, and what is left is compacted, in whatever order.
+
 Extends the machine of `tests.test_state_machine`: the disk fails or the process dies at any call,
 garbage stands behind what was committed, and searches of all kinds are compared.
 """
@@ -8,7 +10,12 @@ from __future__ import annotations
 
 import itertools
 import re
+import time as clock
+from collections.abc import Callable
+from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import hypothesis.strategies as st
 import pytest
@@ -21,9 +28,10 @@ from tests.faults.cuts import IS_FULL, SEED
 from tests.rig import FaultyStorage, Killed, abandon
 from tests.test_state_machine import SOURCES, TAGS, TIMES, LogMachine
 from timelog import encode, indexer, merge, rotate, scan
+from timelog.codec import decode_lines
 from timelog.lock import read_state
 from timelog.names import Layout, parse_segment
-from timelog.timestamp import to_datetime
+from timelog.timestamp import DAY, FIRST, SECOND, from_datetime, to_datetime
 
 pytestmark = pytest.mark.timeout(6 * 3600 if IS_FULL else 900)
 
@@ -37,10 +45,16 @@ PATTERNS = st.sampled_from(
 
 
 class FaultyLogMachine(LogMachine):
-    """``cursors``: what was committed with events, by name; ``noted``: what waits with them."""
+    """``cursors``: what was committed with events, by name; ``noted``: what waits with them.
+
+    What was deleted is in ``deleted``, by content; what is older than ``horizon``, in microseconds,
+    has expired, and with the tag "c" what is older than ``ruled``.
+    """
 
     @initialize()
     def begin(self) -> None:
+        self.deleted: set[str] = set()
+        self.horizon = self.ruled = FIRST
         self.cursors: dict[str, int] = {}
         self.noted: list[dict[str, int]] = [{}, {}]
         self.steps: itertools.count[int] = itertools.count()
@@ -61,6 +75,17 @@ class FaultyLogMachine(LogMachine):
         self.cursors |= self.noted[writer]
         self.noted[writer] = {}
 
+    def times(self, times: list[int]) -> list[int]:
+        return [time for time in times if time >= max(self.horizon, self.ruled)]
+
+    def is_gone(self, event: dict[str, Any]) -> bool:
+        at = from_datetime(event["timestamp"])
+        is_ruled = "c" in event["tags"] and at < self.ruled
+        return event["content"] in self.deleted or at < self.horizon or is_ruled
+
+    def _visible(self) -> list[dict[str, Any]]:
+        return [event for event in self.committed if not self.is_gone(event)]
+
     def _crashed(self, writer: int) -> None:
         self.waiting[writer], self.noted[writer] = [], {}
         self.refused_waiting[writer].clear()
@@ -74,6 +99,8 @@ class FaultyLogMachine(LogMachine):
     @rule(writer=WRITERS, name=st.sampled_from("ab"), time=TIMES, is_alone=st.booleans())
     def append_with_a_cursor(self, writer: int, name: str, time: int, is_alone: bool) -> None:
         value = next(self.steps)
+        if not is_alone and not self.times([time]):
+            return
         event = {
             "content": f"event {self.number}",
             "timestamp": to_datetime(time),
@@ -88,6 +115,8 @@ class FaultyLogMachine(LogMachine):
 
     @rule(writer=WRITERS, time=TIMES)
     def append_durably(self, writer: int, time: int) -> None:
+        if not self.times([time]):
+            return
         event = {
             "content": f"event {self.number}",
             "timestamp": to_datetime(time),
@@ -142,7 +171,8 @@ class FaultyLogMachine(LogMachine):
             log.flush()
         except timelog.errors.StorageError:
             for _ in range(2):
-                contents = {event["content"] for event in self.waiting[writer]}
+                waiting = (event for event in self.waiting[writer] if not self.is_gone(event))
+                contents = {event["content"] for event in waiting}
                 assert contents <= {event.content for event in log.search()}
         storage.heal()
         log.reopen()
@@ -153,6 +183,84 @@ class FaultyLogMachine(LogMachine):
         if indexer.is_possible():
             self.logs[writer].index_text()
             self._committed(writer)
+
+    @precondition(lambda self: self._visible())
+    @rule(data=st.data(), writer=WRITERS, erase=st.booleans(), after=st.integers(0, 20))
+    def delete(self, data: st.DataObject, writer: int, erase: bool, after: int) -> None:
+        content = data.draw(st.sampled_from([event["content"] for event in self._visible()]))
+        log = self.logs[writer]
+        (id,) = (event.id for event in log if event.content == content)
+        self._take_out(writer, after, lambda: log.delete(id, erase=erase), {content}, None)
+        if not erase and not after:
+            with pytest.raises(timelog.errors.EventNotFound):
+                log.delete(id)
+
+    @rule(writer=WRITERS, after=st.integers(0, 30), archive=st.booleans())
+    def compact(self, writer: int, after: int, archive: bool) -> None:
+        log = self.logs[writer]
+        archive = archive and find_spec("zstandard") is not None
+        self._take_out(writer, after, lambda: log.compact(archive=archive), set(), None)
+        if not after:
+            held = {
+                event.content
+                for file in self.path.glob("*-*-*/*.jsonl")
+                for event in decode_lines(file.read_bytes())
+            }
+            gone = {event["content"] for event in self.committed if self.is_gone(event)}
+            assert not held & gone
+            assert len(list(self.path.glob("*-*-*/*"))) <= len(set(log.files()))
+
+    @precondition(lambda self: self.committed)
+    @rule(writer=WRITERS, after=st.integers(0, 14), days=st.integers(-1, 2), ruled=st.booleans())
+    def expire(self, writer: int, after: int, days: int, ruled: bool) -> None:
+        """By an age that ends in the middle of a day."""
+        log = self.logs[writer]
+        age = timedelta(seconds=clock.time() - days * DAY / SECOND - 7200)
+        limits = {"tags": {"c": age}} if ruled else {"age": age}
+        self._take_out(writer, after, lambda: log.expire(**limits), set(), (days * DAY, ruled))
+
+    def _take_out(
+        self,
+        writer: int,
+        after: int,
+        act: Callable[[], object],
+        deleted: set[str],
+        horizon: tuple[int, bool] | None,
+    ) -> None:
+        """Do something that takes events out, in one step.
+
+        The process dies ``after`` so many calls; after 0 it does not.
+        """
+        log = self.logs[writer]
+        if after:
+            storage = self._arm(log, after, "kill")
+        try:
+            act()
+        except Killed:
+            abandon(log)
+            self.logs[writer] = log = self.open()
+            if log.position > len(self.committed):
+                self._committed(writer)
+            else:
+                self._see_cursors(writer)
+                self._crashed(writer)
+            found = {event.content for event in log}
+            visible = {event["content"] for event in self._visible()}
+            if found == visible:
+                # Perhaps it happened, and took nothing out that was there.
+                horizons = log._store.index.removal.horizons
+                if horizon is None or not any(horizon[0] in each.values() for each in horizons):
+                    return
+        else:
+            if after:
+                storage.heal()
+            if horizon is None:
+                self._committed(writer)
+        self.deleted |= deleted
+        if horizon is not None:
+            at, ruled = horizon
+            self.ruled = max(self.ruled, at) if ruled else self.ruled
+            self.horizon = self.horizon if ruled else max(self.horizon, at)
 
     @rule(writer=WRITERS)
     def look_at_cursors(self, writer: int) -> None:

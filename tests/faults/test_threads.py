@@ -36,10 +36,16 @@ _STEP = 500
 _MOST_SECONDS = 1500
 _MOST_WAIT = 60
 
+# One in so many events of a thread is accompanied by one of the days before, from which some go.
+_OLD = 8
+_DAYS = 3
+_DAY = 86_400
+
 # Each thread appends its numbers in order, and tells how many are durable in a file of its own.
 _WRITER = """
 import os, sys, threading, timelog
-path, notes, process, threads, count, step = sys.argv[1:4] + list(map(int, sys.argv[4:]))
+path, notes, process = sys.argv[1:4]
+threads, count, step, each, days, today = map(int, sys.argv[4:])
 sys.setswitchinterval(1e-6)
 log = timelog.open(path, flush_interval=0.02, lock_timeout=60, max_buffer=8 << 20)
 errors = []
@@ -53,6 +59,10 @@ def write(thread):
                 log.append(str(n), source=name)
             else:
                 log.append_many([{"content": str(n), "source": name}])
+            if n % each == 0:
+                # So long before today, and in order.
+                day = today + (n * days // count - days) * 86_400
+                log.append(str(n // each), source=f"{name} old", timestamp=day + n / 1000)
             if n % step == step - 1:
                 log.sync()
                 os.pwrite(note, b"%08d" % (n + 1), 0)
@@ -70,10 +80,10 @@ sys.exit(bool(errors))
 # Looks whenever some more is durable, until all is; each look reads and checks everything.
 _READER = """
 import os, sys, time, timelog
-path, notes, most = sys.argv[1], sys.argv[2], int(sys.argv[3])
+path, notes, most, gone = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 sys.setswitchinterval(1e-6)
 log = timelog.open(path, mode="r")
-seen, looks, looked = {}, 0, 0
+seen, looks, looked, began = {}, 0, 0, {}
 
 def read_notes():
     return {name: int(open(f"{notes}/{name}", "rb").read() or 0) for name in os.listdir(notes)}
@@ -88,7 +98,13 @@ while looked < most:
     results = log.search()
     for event in results:
         number = int(event.content)
-        assert number == counts.get(event.source, 0), (event.source, number, counts)
+        if event.source not in counts:
+            # The day with the first of them went as a whole, and does not come back.
+            first = 0 if event.source not in began or not began[event.source] else gone
+            allowed = {first, gone} if event.source.endswith("old") else {0}
+            assert number in allowed, (event.source, number, allowed)
+            began[event.source] = counts[event.source] = number
+        assert number == counts[event.source], (event.source, number, counts)
         counts[event.source] = number + 1
     assert not results.damage, results.damage
     for before in (seen, noted):
@@ -96,6 +112,29 @@ while looked < most:
             assert counts.get(name, 0) >= count, (name, counts.get(name), count)
     seen, looks = counts, looks + 1
 print(looks)
+"""
+
+# Compacts again and again, and lets the first day go when nobody writes to it any more.
+_CARETAKER = """
+import datetime, importlib.util, os, sys, time, timelog
+path, notes = sys.argv[1:3]
+most, threads, count, days, today = map(int, sys.argv[3:])
+sys.setswitchinterval(1e-6)
+log = timelog.open(path, lock_timeout=60)
+archives = importlib.util.find_spec("zstandard") is not None
+rounds = compacted = expired = looked = 0
+while looked < most:
+    noted = [int(open(f"{notes}/{name}", "rb").read() or 0) for name in os.listdir(notes)]
+    looked = sum(noted)
+    compacted += log.compact(archive=archives and rounds % 3 == 2).days
+    rounds += 1
+    if not expired and len(noted) == threads and min(noted) > count // days + 1000:
+        age = datetime.timedelta(seconds=time.time() - today + (days - 1) * 86_400)
+        expired = log.expire(age).events
+    time.sleep(0.1)
+log.close()
+assert expired and compacted > 1, (expired, compacted)
+print(compacted)
 """
 
 
@@ -110,14 +149,22 @@ def _start(code: str, *args: object) -> subprocess.Popen[str]:
 
 
 def test_readers_see_growing_prefixes_of_what_many_threads_append(ram: Path) -> None:
+    """While days are compacted and archived, and one goes."""
     path, notes = ram / "log", ram / "notes"
     notes.mkdir()
     timelog.open(path).close()
     start = time.perf_counter()
     each = _EVENTS // _PROCESSES // _THREADS
+    old = len(range(0, each, _OLD))
+    # How many of them are of the first day.
+    gone = len([n for n in range(0, each, _OLD) if n * _DAYS // each == 0])
+    today = int(time.time()) // _DAY * _DAY
+    threads = _PROCESSES * _THREADS
+    writer = (_THREADS, each, _STEP, _OLD, _DAYS, today)
     processes = [
-        *(_start(_READER, path, notes, _EVENTS) for _ in range(_READERS)),
-        *(_start(_WRITER, path, notes, n, _THREADS, each, _STEP) for n in range(_PROCESSES)),
+        *(_start(_READER, path, notes, _EVENTS, gone) for _ in range(_READERS)),
+        _start(_CARETAKER, path, notes, _EVENTS, threads, each, _DAYS, today),
+        *(_start(_WRITER, path, notes, n, *writer) for n in range(_PROCESSES)),
     ]
     try:
         results = [process.communicate(timeout=_MOST_SECONDS) for process in processes]
@@ -129,17 +176,21 @@ def test_readers_see_growing_prefixes_of_what_many_threads_append(ram: Path) -> 
     with timelog.open(path, mode="r") as log:
         verified = log.verify(deep=True)
         assert verified.ok, str(verified)
-        assert log.audit().ok
-        assert log.position == _EVENTS
-        assert len({event.id for event in log}) == _EVENTS
+        books = log.audit()
+        assert books.ok and books.expired == threads * gone, str(books)
+        assert log.position == _EVENTS + threads * old
+        assert len({event.id for event in log}) == log.position - threads * gone
         for n in range(_PROCESSES):
             for thread in range(_THREADS):
                 found = [int(event.content) for event in log.search(source=f"{n}.{thread}")]
                 assert found == list(range(each))
+                found = [int(event.content) for event in log.search(source=f"{n}.{thread} old")]
+                assert found == list(range(gone, old))
     looks = sum(int(out) for out, _ in results[:_READERS])
     report.record(
-        f"threads: {_EVENTS:,} events of {_PROCESSES} x {_THREADS} threads, {looks} looks of "
-        f"{_READERS} readers, in {time.perf_counter() - start:.1f} s"
+        f"threads: {_EVENTS + threads * old:,} events of {_PROCESSES} x {_THREADS} threads, "
+        f"{looks} looks of {_READERS} readers, {int(results[_READERS][0])} days compacted, in "
+        f"{time.perf_counter() - start:.1f} s"
     )
 
 
