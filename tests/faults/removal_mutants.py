@@ -120,9 +120,9 @@ REMOVALS = [
     ),
     Mutant(
         "what goes is forgotten",
-        "rotate:write_checkpoint",
-        "index.removal,\n        )",
-        "type(index.removal)(index.removal.horizons),\n        )",
+        "rotate:root_of",
+        "index.removal,\n    )",
+        "type(index.removal)(index.removal.horizons),\n    )",
         by.kills_and_checkpoints,
     ),
     Mutant(

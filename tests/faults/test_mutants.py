@@ -567,7 +567,7 @@ MUTANTS = [
     Mutant(
         "verify does not look at names",
         "verify:_Verifier.run",
-        "self._names(known)",
+        "self._names()",
         "pass",
         damage.unfinished,
     ),
@@ -602,7 +602,7 @@ MUTANTS = [
     ),
     Mutant(
         "no fsync of the directories above",
-        "create:create_log",
+        "tree:make_directories",
         "storage.sync_directory(directory.parent)",
         "pass",
         by.made_parents,
