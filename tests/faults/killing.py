@@ -26,7 +26,7 @@ from unittest import mock
 import timelog
 from tests.faults.controls import NO_LOCK, UNFINISHED_STAYS, UNKEPT_PROMISE
 from tests.faults.oracle import Violation, temporary_files
-from tests.faults.writing import Note, group, write
+from tests.faults.writing import Note, doomed, group, write
 from timelog import rotate
 
 CONTROLS = (UNFINISHED_STAYS, NO_LOCK, UNKEPT_PROMISE)
@@ -123,12 +123,23 @@ class Killer:
         noted = self._note.get(writer)
         if writer not in self._present:
             self.opening += noted is None
-        begun, acknowledged = noted or (0, 0)
-        groups = [group(writer, number) for number in range(begun)]
+        begun, acknowledged, going, gone = noted or (0, 0, 0, 0)
+        there = {event.id for event in found}
+        went: set[str] = set()
+        for number in range(going):
+            ids = doomed(writer, number)
+            if number < gone and ids & there:
+                raise Violation(f"{ids} of writer {writer} was deleted and is there again")
+            went |= ids - there
+        groups = [
+            [event for event in group(writer, number) if event.id not in went]
+            for number in range(begun)
+        ]
         sizes = [sum(map(len, groups[:count])) for count in range(begun + 1)]
         if len(found) not in sizes:
             raise Violation(f"half a group of writer {writer}: {len(found)} events")
-        count = sizes.index(len(found))
+        # Of a group of which nothing is left nobody can say whether it was there.
+        count = max(count for count, size in enumerate(sizes) if size == len(found))
         if count < acknowledged:
             raise Violation(f"{acknowledged} groups of writer {writer} were acknowledged: {count}")
         if self._present.setdefault(writer, count) != count:

@@ -17,7 +17,11 @@ from timelog.event import Event
 
 _T = 1_700_000_000
 _DAY = 86_400
-_SLOT = 32
+_SLOT = 48
+# Of one in so many groups the first event is deleted when the group is durable.
+_DELETED = 5
+# One in so many groups is followed by a compaction.
+_COMPACTED = 25
 # Then it waits for its end; what is in memory is flushed meanwhile.
 _MOST_GROUPS = 100
 
@@ -28,17 +32,22 @@ class Note:
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
-    def put(self, writer: int, begun: int, acknowledged: int) -> None:
-        """How many groups of events the writer began to append, and how many are durable."""
-        os.pwrite(self._fd, b"%08d %08d" % (begun, acknowledged), writer * _SLOT)
+    def put(self, writer: int, begun: int, acknowledged: int, going: int, gone: int) -> None:
+        """How many groups of events the writer began to append, and how many are durable.
 
-    def get(self, writer: int) -> tuple[int, int] | None:
+        Of the first ``going`` groups it began to delete those that `doomed` says, of the first
+        ``gone`` it has.
+        """
+        noted = b"%08d %08d %08d %08d" % (begun, acknowledged, going, gone)
+        os.pwrite(self._fd, noted, writer * _SLOT)
+
+    def get(self, writer: int) -> tuple[int, int, int, int] | None:
         """What was put; None where the writer had not even opened the log."""
-        found = os.pread(self._fd, 17, writer * _SLOT).strip(b"\0")
+        found = os.pread(self._fd, 35, writer * _SLOT).strip(b"\0")
         if not found:
             return None
-        begun, acknowledged = found.split()
-        return int(begun), int(acknowledged)
+        begun, acknowledged, going, gone = map(int, found.split())
+        return begun, acknowledged, going, gone
 
 
 def group(writer: int, number: int) -> list[Event]:
@@ -56,8 +65,13 @@ def group(writer: int, number: int) -> list[Event]:
     ]
 
 
+def doomed(writer: int, number: int) -> set[str]:
+    """The ids of the events of a group that its writer deletes."""
+    return {f"{writer}-{number}-0"} if number % _DELETED == _DELETED - 1 else set()
+
+
 def write(path: Path, sync: str, note: Note, writer: int, seed: str) -> None:
-    """Append group after group, until killed."""
+    """Append group after group, delete and compact some, until killed."""
     rng = random.Random(f"{seed} {writer}")
     log = timelog.open(
         path,
@@ -66,17 +80,25 @@ def write(path: Path, sync: str, note: Note, writer: int, seed: str) -> None:
         text_index=False,
         scrub_interval=rng.choice((0.0, 0.01)),
     )
-    acknowledged = 0
-    note.put(writer, 0, 0)
+    acknowledged = gone = 0
+    note.put(writer, 0, 0, 0, 0)
     for number in range(_MOST_GROUPS):
-        note.put(writer, number + 1, acknowledged)
+        note.put(writer, number + 1, acknowledged, gone, gone)
         how = rng.random()
-        log.append_many(group(writer, number), sync=how < 0.2)
+        going = doomed(writer, number)
+        is_synced = how < 0.2 or bool(going)
+        log.append_many(group(writer, number), sync=is_synced)
         if how < 0.1:
             log.flush()
-        if how < 0.2:
+        if is_synced:
             acknowledged = number + 1
-            note.put(writer, number + 1, acknowledged)
+            note.put(writer, number + 1, acknowledged, number + 1, gone)
+        for id in going:
+            log.delete(id, erase=how < 0.3)
+            gone = number + 1
+            note.put(writer, number + 1, acknowledged, gone, gone)
+        if not rng.randrange(_COMPACTED):
+            log.compact()
     while True:
         signal.pause()
 
