@@ -308,12 +308,6 @@ def days_that_come_back(ram: Path) -> None:
     _expect(not kept, f"what was erased is in quarantine: {kept}")
 
 
-def unread_segments(ram: Path) -> None:
-    """All there is of a day cannot be read just now."""
-    with _Opener(ram / "log") as open_log:
-        test_erasing.test_what_could_not_be_read_goes_at_the_next_compaction(ram / "log", open_log)
-
-
 def left_texts(ram: Path) -> None:
     """An erasure comes behind a compaction that was killed."""
     with _Opener(ram / "log") as open_log:

@@ -16,7 +16,7 @@ REMOVALS = [
     # -- compaction -----------------------------------------------------------------------
     Mutant(
         "no fsync of what was rewritten",
-        "rewrite:_Writer.end",
+        "sortedfile:SortedFile.end",
         "self._storage.sync(self._fd)",
         "pass",
         cut("compaction"),
@@ -50,14 +50,14 @@ REMOVALS = [
         "segments are unlinked before the commit",
         "compaction:Compactor._commit",
         _COMMIT,
-        "[self._storage.unlink(self._layout.segment(path)) for path, _ in segments]\n"
+        "[self._storage.unlink(self._layout.segment(path)) for path, _ in task.segments]\n"
         f"        {_COMMIT}",
         cut("archive"),
     ),
     Mutant(
         "segments that changed are replaced",
         "compaction:Compactor._commit",
-        "not all(self._is_same(*segment) for segment in segments)",
+        "not all(self._is_same(*segment) for segment in task.segments)",
         "False",
         by.late_writers,
     ),
@@ -81,13 +81,6 @@ REMOVALS = [
         "problem := block.problem(data)",
         'problem := ""',
         by.damaged_segments,
-    ),
-    Mutant(
-        "what could not be read counts as done",
-        "compaction:Compactor.compact_day",
-        "not segments or not (",
-        "not (",
-        by.unread_segments,
     ),
     # -- what follows the commit ----------------------------------------------------------
     Mutant(
