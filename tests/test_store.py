@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,8 @@ import pytest
 
 import timelog
 from timelog import store
-from timelog.errors import DamagedError
+from timelog.errors import DamagedError, StorageError
+from timelog.storage import Storage
 
 Open = Callable[..., timelog.EventLog]
 
@@ -89,3 +91,15 @@ def test_closing_from_several_threads_closes_once(open_log: Open) -> None:
         thread.join()
     assert log.is_closed
     assert [event.content for event in open_log(mode="r").search()] == ["x"]
+
+
+def test_a_disk_that_fails_when_a_log_is_opened_is_told_as_such(path: Path) -> None:
+    """Also where it is looked whether the log is a snapshot."""
+
+    class Failing(Storage):
+        def exists(self, path: Path) -> bool:
+            raise OSError(errno.EIO, "Input/output error")
+
+    timelog.open(path).close()
+    with pytest.raises(StorageError, match="opening"):
+        timelog.open(path, storage=Failing())

@@ -409,11 +409,11 @@ class Store:
     def _find_or_create(self) -> str:
         try:
             known = log_id(self.layout, self.storage)
+            if known is not None and self.options.is_writable:
+                check_no_snapshot(self.layout, self.storage)
         except OSError as error:
             raise storage_error(f"opening {self.layout.root}", error) from error
         if known is not None:
-            if self.options.is_writable:
-                check_no_snapshot(self.layout, self.storage)
             return known
         if not self.options.is_writable:
             raise NotALogError(f"{self.layout.root} is not a timelog; check the path")
