@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import timelog
+from tests.clocked import Clocked
 from tests.rig import FaultyStorage, Killed, abandon
 from tests.test_compaction import NOW, Clock
 from timelog.commit import Committer, Draft
@@ -80,6 +81,21 @@ def test_files_that_are_whole_go_where_they_were_not_committed(
     log.close()
 
 
+def test_files_that_are_whole_go_after_a_boot_as_well(path: Path) -> None:
+    """The mark is synced before the first of them is put in place."""
+    storage = Clocked()
+    log = timelog.open(path, storage=storage, flush_interval=3600.0)
+    log.append("kept", timestamp=0, sync=True)
+    with pytest.raises(Killed):
+        make(log, whole(log, kill))
+    abandon(log)
+    storage.boot = "boot two"
+    with timelog.open(path, storage=storage) as log:
+        assert not (path / FILES[0]).exists()
+        assert not list(log._store.layout.quarantine.iterdir())
+        assert [event.content for event in log.search()] == ["kept"]
+
+
 def test_files_of_a_flush_that_are_not_whole_are_kept_in_quarantine(path: Path) -> None:
     log = timelog.open(path, storage=Clock(), flush_interval=3600.0)
     draft = whole(log, fail)
@@ -105,7 +121,7 @@ def test_the_commit_says_the_time_that_can_be_trusted_where_the_clock_jumped(
     assert jumped.time == storage.us
     assert jumped.clock == log._store.index.removal.trusted
     assert abs(jumped.clock - (NOW + 60 * SECOND)) <= HOUR
-    assert log._store.flusher.committer.clock_doubt()
+    assert log._store.flusher.committer.clock_doubt(storage.us)
     log.close()
 
 
@@ -118,16 +134,16 @@ def test_what_is_trusted_lasts_as_long_as_the_machine_runs(path: Path) -> None:
         assert first is not None and first.clock is not None
     storage.us += 90 * DAY
     with timelog.open(path, storage=storage, flush_interval=3600.0) as log:
-        assert log._store.flusher.committer.clock_doubt()
+        assert log._store.flusher.committer.clock_doubt(storage.us)
         log.append("a day of a wrong clock", sync=True)
-        assert log._store.flusher.committer.clock_doubt()
+        assert log._store.flusher.committer.clock_doubt(storage.us)
     with timelog.open(path, storage=storage, flush_interval=3600.0) as log:
         committer = log._store.flusher.committer
-        assert committer.clock_doubt()
+        assert committer.clock_doubt(storage.us)
         committer.exclusive(lambda: committer.commit(Draft(), durable=True, confirm_clock=True))
-        assert not committer.clock_doubt()
+        assert not committer.clock_doubt(storage.us)
     with timelog.open(path, storage=storage, flush_interval=3600.0) as log:
-        assert not log._store.flusher.committer.clock_doubt()
+        assert not log._store.flusher.committer.clock_doubt(storage.us)
 
 
 def test_nothing_is_committed_where_the_lock_was_exchanged(path: Path) -> None:

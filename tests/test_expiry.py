@@ -393,3 +393,19 @@ def test_another_process_sees_it_in_one_step(open_log: Open, clock: Clocked) -> 
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
     assert days_of(reader) == days_of(log) == [0, 1]
     assert log.verify(deep=True).ok
+
+
+def test_after_a_boot_time_goes_on_from_when_the_log_was_opened(
+    open_log: Open, clock: Clocked
+) -> None:
+    """Where nothing is committed for a day, that day is known to have passed all the same."""
+    log = open_log(storage=clock, retention="5 days")
+    fill(log, days=2)
+    log.close()
+    clock.boot = "boot two"
+    clock.up = 10.0
+    clock.pass_by(3600 * SECOND)
+    log = open_log(storage=clock)
+    assert log.health().ok
+    clock.pass_by(3 * DAY)
+    assert log.expire().suspended == ""

@@ -10,9 +10,11 @@ import msgspec
 from timelog.audit import Audit, audit
 from timelog.codec import DecodeError, decode_line
 from timelog.compaction import Compaction
+from timelog.damage import Damage
 from timelog.deletion import Deleted, deleted
 from timelog.errors import (
     ClosedError,
+    DamagedError,
     EventNotFound,
     InvalidInput,
     LockTimeout,
@@ -207,20 +209,26 @@ class Care:
         later; it names snapshots that still hold the text.
 
         Flushes first. Raises `EventNotFound`, `InvalidEvent` for what is no id, `DamagedError`
-        where the block that holds it is damaged, and as `flush` does. Cost: that of `get`, and a
-        commit; with ``erase`` reading and writing a segment.
+        where the block that holds it, or may hold it, is damaged, and as `flush` does. Cost: that
+        of `get`, and a commit; with ``erase`` reading and writing a segment.
         """
         check_id(id, self._store.options.limits)
         store = self._writable()
         store.flusher.flush()
         view = store.view()._replace(memory=())
-        found = find_event(store, view, id, None, None)
+        damage: list[Damage] = []
+        found = find_event(store, view, id, None, None, damage)
         if found is not None:
             position, timestamp = found[0], from_datetime(found[1].timestamp)
             done = store.deleter.delete(id, position, timestamp)
         else:
             buried = (each for each in store.deleter.tombstones() if erase and each.id == id)
             tombstone = next(buried, None)
+            if tombstone is None and damage:
+                raise DamagedError(
+                    f"no event that can be read has the id {id!r}, and it may be where something "
+                    f"is damaged: {damage[0]}"
+                )
             if tombstone is None:
                 raise EventNotFound(f"no event has the id {id!r}")
             position, timestamp = tombstone.position, tombstone.timestamp

@@ -73,6 +73,8 @@ class Committer:
         self._named = 0
         self.degraded: DegradedError | None = None
         self._is_taken = False
+        # A commit of before the boot, and when this process saw it first.
+        self._reference: Reference | None = None
         # Set while checkpoints fail: nothing is lost, but the journal grows.
         self.checkpoint_error = ""
 
@@ -124,6 +126,9 @@ class Committer:
         mark = Mark(os.getpid(), place.journal, place.offset, draft.files, whole=whole)
         self._write_state(mark, guard)
         self.is_unfinished = True
+        if draft.is_whole:
+            # Also after a power cut nobody shall keep what is of no use: it may be very much.
+            self._store_lock.sync()
         if durable:
             self._sync_others(mark, guard)
         blocks = draft.write(position)
@@ -205,8 +210,12 @@ class Committer:
         if state is not None and state.clock is not None and state.boot == self._storage.boot_id():
             return ClockGuard(state.clock)
         trusted = self._index.removal.trusted
-        # How long ago that was nobody knows.
-        return ClockGuard(Reference(trusted, self._storage.uptime()) if trusted else None)
+        if not trusted:
+            return ClockGuard()
+        if self._reference is None or self._reference.wall != trusted:
+            # How long ago that was nobody knows, but from now on it is known.
+            self._reference = Reference(trusted, self._storage.uptime())
+        return ClockGuard(self._reference)
 
     def _write_state(self, mark: Mark | None, guard: ClockGuard) -> None:
         index = self._index

@@ -9,6 +9,7 @@ next compaction, what was replaced but not unlinked when the log is next looked 
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -297,18 +298,20 @@ class Compactor:
             task = _Task(
                 day, segments, self._index.removal.horizons, tuple(self._index.deleted(day))
             )
+        expired: Counter[int] = Counter()
         rewriter = Rewriter(
             self._layout,
             self._storage,
             span_of,
             Keeping(task.horizons),
             frozenset(task.deleted),
+            lambda positions: self._share_out(positions, expired),
             is_archive=is_archive,
             is_stopped=is_stopped,
         )
         rewritten = rewriter.run([block for _, blocks in segments for block in blocks])
         try:
-            is_done = self._committer.exclusive(lambda: self._commit(task, rewritten))
+            is_done = self._committer.exclusive(lambda: self._commit(task, rewritten, expired))
         finally:
             # Those that were put in place are no longer there.
             rewriter.discard()
@@ -320,11 +323,16 @@ class Compactor:
             sum(blocks[-1].file_end for _, blocks in segments),
             len(rewritten.outputs),
             sum(output.blocks[-1].file_end for output in rewritten.outputs),
-            len(rewritten.expired),
+            expired.total(),
             len(rewritten.erased),
         )
 
-    def _commit(self, task: _Task, rewritten: Rewritten) -> bool:
+    def _share_out(self, positions: list[int], shares: Counter[int]) -> None:
+        """Add to ``shares`` when the events at these positions were committed."""
+        with self._index.lock:
+            shares += self._index.ledger.share_out((at, at + 1) for at in positions)
+
+    def _commit(self, task: _Task, rewritten: Rewritten, expired: Counter[int]) -> bool:
         """Put what was written in the place of the segments, unless they changed; whether so."""
         index = self._index
         with index.lock:
@@ -332,7 +340,6 @@ class Compactor:
             if known is None or not all(self._is_same(*segment) for segment in task.segments):
                 return False
             targets = [self._target(output) for output in rewritten.outputs]
-            shares = index.ledger.share_out((at, at + 1) for at in rewritten.expired)
             is_clean = not self._is_left(known, task, rewritten)
         replacement = Replacement(
             task.day,
@@ -345,7 +352,7 @@ class Compactor:
                 )
                 for path, blocks in task.segments
             ),
-            tuple(sorted(shares.items())),
+            tuple(sorted(expired.items())),
             rewritten.erased,
             is_clean,
         )

@@ -4,10 +4,10 @@ One writer at a time changes the disk: it holds ``flock`` on ``.timelog/lock``. 
 write it puts a busy mark into the file (boot, journal place, files it will touch), and takes it out
 when its commit is durable, leaving the place to which the journal then reaches. Who takes the lock
 and finds a mark repairs first; readers do not go beyond the marked place of the journal. The file
-is never truncated and never removed; it is not synced, since a boot id in it tells when the page
-cache is gone. Where somebody else removed or
-replaced it, two processes may hold "the" lock: each looks whether its file is still the one of that
-name, when it has taken it and when it has written.
+is never truncated and never removed; it is hardly ever synced, since a boot id in it tells when the
+page cache is gone. Where somebody else removed or replaced it, two processes may hold "the" lock:
+each looks whether its file is still the one of that name, when it has taken it and when it has
+written.
 
 Layout: length u32, crc32 u32 (little-endian), then a msgpack map.
 """
@@ -155,6 +155,10 @@ class StoreLock(FileLock):
         payload = msgspec.msgpack.encode(state)
         header = _HEADER.pack(len(payload), zlib.crc32(payload))
         self._storage.overwrite(self._fd, header + payload, 0)
+
+    def sync(self) -> None:
+        """Make durable what was put into the file (the lock must be held)."""
+        self._storage.sync(self._fd)
 
 
 def is_held(storage: Storage, path: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from timelog.damage import Damage
 from timelog.event import Event
 from timelog.filter import Filter
 from timelog.query import Results, View
@@ -14,24 +15,31 @@ from timelog.uuid7 import milliseconds
 
 
 def find_event(
-    store: Store, view: View, id: str, low: int | None, high: int | None
+    store: Store,
+    view: View,
+    id: str,
+    low: int | None,
+    high: int | None,
+    damage: list[Damage] | None = None,
 ) -> tuple[int, Event] | None:
     """The event of a view with that id, behind its position; of several the first by position.
 
     ``low`` and ``high``: between which times, in microseconds; None is open. Where the id carries a
     time and one of them is of that very millisecond, it is that one, which is cheap to find; any
-    other costs a search of that range. None where there is none.
+    other costs a search of that range. None where there is none. To ``damage`` is added what was
+    withheld, and may hold it.
     """
+    damage = [] if damage is None else damage
     ms = milliseconds(id)
     if ms is not None:
         first = ms * 1000 if low is None else max(low, ms * 1000)
         after = ms * 1000 + 1000 if high is None else min(high, ms * 1000 + 1000)
         if first < min(after, END):
             # Of an id that carries the event's own time the text index knows nothing.
-            found = _first_with(store, view, id, first, after, EXCLUSIONS - {TEXT_INDEX})
+            found = _first_with(store, view, id, first, after, EXCLUSIONS - {TEXT_INDEX}, damage)
             if found is not None:
                 return found
-    return _first_with(store, view, id, low, high, EXCLUSIONS)
+    return _first_with(store, view, id, low, high, EXCLUSIONS, damage)
 
 
 def _first_with(
@@ -41,6 +49,7 @@ def _first_with(
     start: int | None,
     end: int | None,
     exclusions: Iterable[str],
+    damage: list[Damage],
 ) -> tuple[int, Event] | None:
     nothing: frozenset[str] = frozenset()
     asked = Filter(start, end, nothing, nothing, None, None, by_source=False, id=id)
@@ -55,4 +64,7 @@ def _first_with(
         limit=None,
         salvage=False,
     )
-    return results.using(exclusions).first_arrived()
+    results = results.using(exclusions)
+    found = results.first_arrived()
+    damage += results.damage
+    return found

@@ -73,7 +73,7 @@ class Repairer:
         if state is not None and state.busy is not None and not boot_changed:
             self._finish(state.busy)
         elif boot_changed or unfinished:
-            self._check_tails()
+            self._check_tails(state.busy if state is not None else None)
         self._index.refresh(until=None)
         if state is not None:
             self._index.expect(state.committed(self._boot))
@@ -96,7 +96,7 @@ class Repairer:
         self._index.refresh(until=place)
         if self._index.place != place:
             # It is not about these files: the log was copied while that flush ran.
-            self._check_tails()
+            self._check_tails(None)
             return
         if self._storage.exists(self._layout.journal(mark.journal + 1)):
             # A repair was cut off behind its last write.
@@ -150,8 +150,11 @@ class Repairer:
                     Damage(path, block.offset, block.length, "changed when its fsync failed")
                 )
 
-    def _check_tails(self) -> None:
-        """After a boot: look at every file that was written since the last checkpoint."""
+    def _check_tails(self, mark: Mark | None) -> None:
+        """After a boot: look at every file that was written since the last checkpoint.
+
+        ``mark``: what was going on then.
+        """
         history = _History(self._layout, self._storage)
         history.refresh(until=None)
         kept = history.surviving(self._holds)
@@ -162,6 +165,9 @@ class Repairer:
         # What was replaced is committed nowhere, and yet it is no unfinished write.
         move_to_trash(self._layout, self._storage, self._index)
         unlink_replaced(self._layout, self._storage, self._index)
+        for path in mark.whole if mark is not None else ():
+            if names.parse_segment(path) is not None and not self._is_committed(path):
+                self._storage.unlink(self._layout.segment(path))
         suspect = {block.path for commit in history.commits for block in commit.blocks}
         suspect |= self._recent(history.since)
         cut = tuple(path for path in sorted(suspect) if self._cut_tail(path))
@@ -231,6 +237,13 @@ class Repairer:
         except FileNotFoundError:
             return False
         return not left and crc == block.crc
+
+    def _is_committed(self, path: str) -> bool:
+        """Whether something of a segment is committed, or may be."""
+        try:
+            return self._committed(path) > 0
+        except DamagedError:
+            return True
 
     def _committed(self, path: str) -> int:
         segment = self._index.segment(path)

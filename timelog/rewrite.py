@@ -69,10 +69,9 @@ _RUN_BLOCK = 64 * 1024
 
 
 class Rewritten(NamedTuple):
-    """What rewriting came to: the files, and the positions of what was left out, ascending."""
+    """What rewriting came to: the files, and the ascending positions of what was erased."""
 
     outputs: tuple[Output, ...]
-    expired: tuple[int, ...]
     erased: tuple[int, ...]
 
 
@@ -92,7 +91,8 @@ class DamagedSegment(Exception):
 class Rewriter:
     """Rewrites once. ``span_of`` says which file an event of that time goes to.
 
-    ``keeping`` and ``deleted`` say what is left out. Who calls it holds the compaction's lock.
+    ``keeping`` and ``deleted`` say what is left out; ``expire`` is told the positions of what has
+    expired. Who calls it holds the compaction's lock.
     """
 
     def __init__(
@@ -102,6 +102,7 @@ class Rewriter:
         span_of: Callable[[int], Span],
         keeping: Keeping,
         deleted: frozenset[int],
+        expire: Callable[[list[int]], None],
         *,
         is_archive: bool,
         is_stopped: Callable[[], bool],
@@ -113,7 +114,7 @@ class Rewriter:
         self._deleted = deleted
         self._is_archive = is_archive
         self._is_stopped = is_stopped
-        self._expired: list[int] = []
+        self._expire = expire
         self._erased: list[int] = []
         self._outputs: list[Output] = []
         self._files: list[Path] = []
@@ -131,9 +132,7 @@ class Rewriter:
         except BaseException:
             self.discard()
             raise
-        return Rewritten(
-            tuple(self._outputs), tuple(sorted(self._expired)), tuple(sorted(self._erased))
-        )
+        return Rewritten(tuple(self._outputs), tuple(sorted(self._erased)))
 
     def discard(self) -> None:
         """Remove what was written."""
@@ -232,9 +231,14 @@ class Rewriter:
             items = [item for item, is_gone in zip(items, deleted, strict=True) if not is_gone]
         if items and from_datetime(items[0].timestamp) < self._keeping.high:
             kept = self._keeping.keeps(items)
-            self._expired += [
-                item.position for item, is_kept in zip(items, kept, strict=True) if not is_kept
-            ]
+            if not all(kept):
+                self._expire(
+                    [
+                        item.position
+                        for item, is_kept in zip(items, kept, strict=True)
+                        if not is_kept
+                    ]
+                )
             items = list(compress(items, kept))
         return items
 
