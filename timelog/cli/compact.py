@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-import msgspec
-
 from timelog.cli.base import DAMAGE, FOUND, open_to_change
-from timelog.cli.escape import escape_lines
-from timelog.cli.stream import put
+from timelog.cli.report import put_result
 
 
 def run(args: argparse.Namespace) -> int:
     """Print what became of which segments: 0 done, 3 some are damaged and were left as they are."""
     with open_to_change(args) as log:
         report = log.compact(older_than=args.older_than, archive=args.archive)
-    if args.json:
-        put(msgspec.json.encode(report).decode())
-    elif not args.quiet:
-        put(escape_lines(str(report)))
+    put_result(report, args)
     return DAMAGE if report.damage else FOUND

@@ -1,4 +1,4 @@
-"""Printing a report of the library: as text, as a line of JSON, or only by the exit code."""
+"""Printing what the library returns: as text, as a line of JSON, or only by the exit code."""
 
 from __future__ import annotations
 
@@ -30,3 +30,11 @@ def put_report(report: Report, args: argparse.Namespace) -> int:
     elif not args.quiet:
         put(escape_lines(str(report)))
     return code
+
+
+def put_result(result: object, args: argparse.Namespace) -> None:
+    """Print what something did, as ``--json`` and ``--quiet`` say."""
+    if args.json:
+        put(msgspec.json.encode(result).decode())
+    elif not args.quiet:
+        put(escape_lines(str(result)))

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-import msgspec
-
 from timelog.cli.base import FOUND, NOTHING, CommandError, open_to_change
-from timelog.cli.escape import escape_lines
+from timelog.cli.report import put_result
 from timelog.cli.stream import put
 
 
@@ -30,10 +28,7 @@ def run(args: argparse.Namespace) -> int:
             dry_run=args.dry_run,
             confirm_clock=args.confirm_clock,
         )
-    if args.json:
-        put(msgspec.json.encode(report).decode())
-    elif not args.quiet:
-        put(escape_lines(str(report)))
+    put_result(report, args)
     return NOTHING if report.suspended else FOUND
 
 
