@@ -31,7 +31,7 @@ from timelog.lines import Good, read_lines
 from timelog.names import Layout, SegmentName
 from timelog.quarantine import Quarantine
 from timelog.repaired import Findings
-from timelog.rotate import save_day, sync_file, write_checkpoint
+from timelog.rotate import save_days, sync_file, write_checkpoint
 from timelog.span import Span
 from timelog.storage import Storage
 from timelog.tree import Found, partitions, segments
@@ -139,11 +139,12 @@ class _Rebuilder:
             self._segment(found)
         self._storage.sync_directory(layout.root / partition)
         with index.lock:
-            for day in index.days.values():
-                if day.changed:
-                    day.summary = save_day(layout, self._storage, index, day)
-                    day.changed = False
-                    day.files = None
+            changed = [day for day in index.days.values() if day.changed]
+            saved = save_days(layout, self._storage, index, changed)
+            for day in changed:
+                day.summary = saved[day.start]
+                day.changed = False
+                day.files = None
 
     def _segment(self, found: Found) -> None:
         """Use the segment as it is, or put what is good of it into another."""

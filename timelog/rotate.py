@@ -7,6 +7,7 @@ next rotation.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -39,11 +40,11 @@ def write_checkpoint(layout: Layout, storage: Storage, index: Index) -> None:
         summaries = {
             day.start: day.summary for day in index.days.values() if day.summary is not None
         }
+        held = [day for day in changed if len(files := index.files(day)) or files.tombstones]
+        saved = save_days(layout, storage, index, held)
+        summaries |= saved
         for day in changed:
-            files = index.files(day)
-            if len(files) or files.tombstones:
-                summaries[day.start] = save_day(layout, storage, index, day)
-            elif day.floor:
+            if day.start not in saved and day.floor:
                 # Nothing is left of it.
                 summaries.pop(day.start, None)
                 index.removal.emptied(day.start, day.floor)
@@ -62,11 +63,33 @@ def write_checkpoint(layout: Layout, storage: Storage, index: Index) -> None:
         _sweep(layout, storage, root)
 
 
-def save_day(layout: Layout, storage: Storage, index: Index, day: Day) -> checkpoint.DaySummary:
-    """Write the index file of a day for the next checkpoint; return what its root is to say."""
-    data, summary = day_of(index, day, _next_number(index))
-    storage.replace(layout.index / summary.file, data, layout.temporary / summary.file)
-    return summary
+def save_days(
+    layout: Layout, storage: Storage, index: Index, days: Sequence[Day]
+) -> dict[int, checkpoint.DaySummary]:
+    """Write the index files of days for the next checkpoint; what its root is to say, by start.
+
+    Synced together, some at a time: a compaction may have changed many.
+    """
+    summaries: dict[int, checkpoint.DaySummary] = {}
+    for at in range(0, len(days), storage.syncs_at_once):
+        moves: list[tuple[Path, Path]] = []
+        with ExitStack() as opened:
+            fds = []
+            for day in days[at : at + storage.syncs_at_once]:
+                data, summary = day_of(index, day, _next_number(index))
+                temporary = layout.temporary / summary.file
+                storage.unlink(temporary)
+                fds.append(storage.create(temporary))
+                opened.callback(storage.close, fds[-1])
+                storage.write(fds[-1], data)
+                moves.append((temporary, layout.index / summary.file))
+                summaries[day.start] = summary
+            storage.sync_all(fds)
+        for temporary, file in moves:
+            storage.rename(temporary, file)
+    if days:
+        storage.sync_directory(layout.index)
+    return summaries
 
 
 def root_of(
