@@ -1,4 +1,7 @@
-"""Each fault of the naive event store that timelog takes over from (rows T1 to T9), by name."""
+"""Each fault of the systems that timelog takes over from, by name.
+
+T1 to T9: a naive event store; S1 to S4: an event cache; N2 to N4: snapshots over an event log.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,16 @@ from pathlib import Path
 import pytest
 
 import timelog
+from tests.clocked import MIDNIGHT, Clocked
+from tests.rig import FaultyStorage, Killed, abandon
+from timelog import errors
 from timelog.errors import InvalidEvent, TimelogError
 from timelog.journal import Block
 from timelog.names import SegmentName
 from timelog.segment import FileIndex, Segment
 from timelog.span import Span
 from timelog.timer import PeriodicTimer
+from timelog.timestamp import DAY, SECOND
 
 Open = Callable[..., timelog.EventLog]
 ROOT = Path(__file__).parents[1]
@@ -397,3 +404,126 @@ def test_t9_of_equal_ids_the_first_by_position_is_got(open_log: Open) -> None:
     log.flush()
     assert log.get("same").content == "first"
     assert os.path.isdir(log.path)
+
+
+# -- S: expiry; N: snapshots --------------------------------------------------------------
+
+
+def events_of_days(log: timelog.EventLog, *ago: int) -> None:
+    """An event of noon of so many days ago, each."""
+    for day in ago:
+        log.append(f"{day} days ago", timestamp=(MIDNIGHT - day * DAY) / SECOND + 43_200)
+    log.sync()
+
+
+def test_s1_what_has_to_go_goes_and_once(open_log: Open) -> None:
+    """The list of what to remove was emptied before anything was removed."""
+    log = open_log(storage=Clocked())
+    events_of_days(log, 5, 4, 3, 0)
+    assert len(log.expire("3 days").partitions) == 2
+    assert names(log) == ["3 days ago", "0 days ago"]
+    assert log.expire("3 days").partitions == ()
+
+
+def test_s1_a_day_does_not_go_for_its_oldest_event(open_log: Open) -> None:
+    log = open_log(storage=Clocked())
+    begins = MIDNIGHT - 3 * DAY
+    log.append("first of its day", timestamp=begins / SECOND)
+    log.append("last of its day", timestamp=(begins + DAY - SECOND) / SECOND)
+    log.sync()
+    # By now the first is 3.5 days old, and the last 2.5.
+    log.expire("3 days")
+    assert names(log) == ["first of its day", "last of its day"]
+    log.expire("2 days")
+    assert names(log) == []
+
+
+def test_s2_who_adds_what_is_too_old_is_told(open_log: Open) -> None:
+    log = open_log(storage=Clocked(), retention="3 days")
+    with pytest.raises(errors.ExpiredError):
+        events_of_days(log, 9)
+    assert log.audit().refused == {"ExpiredError": 1}
+
+
+def test_s3_a_crash_does_not_leave_the_queue_for_ever(open_log: Open, path: Path) -> None:
+    """Killed when the partition is in the trash: the next that looks after the log empties it."""
+    storage = FaultyStorage(only="unlink")
+    log = open_log(storage=storage)
+    events_of_days(log, 5, 4, 0)
+    storage.arm("kill", "unlink")
+    with pytest.raises(Killed):
+        log.expire(partitions=1, confirm_clock=True)
+    abandon(log)
+    trash = path / ".timelog" / "trash"
+    assert any(trash.iterdir())
+    log = open_log()
+    assert log.search().count() == 1
+    log._store.upkeep.step(lambda: False)
+    assert list(trash.iterdir()) == []
+
+
+def test_s3_only_whole_names_of_the_log_are_touched(open_log: Open, path: Path) -> None:
+    """Membership was decided by the beginning of a path."""
+    log = open_log(storage=Clocked())
+    events_of_days(log, 5, 0)
+    gone = next(each for each in sorted(path.iterdir()) if each.name != ".timelog")
+    others = [path.parent / f"{path.name}-copy" / gone.name, path / f"{gone.name}-notes"]
+    for other in others:
+        other.mkdir(parents=True)
+        (other / "20261031T0000Z-20261031T0001Z.jsonl").write_text("mine")
+    log.expire(partitions=1)
+    assert not gone.exists()
+    assert all(len(list(other.iterdir())) == 1 for other in others)
+
+
+def test_s4_it_can_be_forced_and_suspended(open_log: Open) -> None:
+    clock = Clocked()
+    log = open_log(storage=clock, retention="3 days")
+    events_of_days(log, 2)
+    log.suspend_expiry()
+    clock.pass_by(9 * DAY)
+    assert log.expire().suspended
+    assert names(log) == ["2 days ago"]
+    log.resume_expiry()
+    assert len(log.expire().partitions) == 1
+
+
+def test_n2_an_idle_log_takes_no_snapshot_and_loses_none(open_log: Open, tmp_path: Path) -> None:
+    """The clock alone pushed out good ones."""
+    clock = Clocked()
+    log = open_log(storage=clock)
+    dest = tmp_path / "snapshots"
+    events_of_days(log, 1)
+    log.snapshot(dest)
+    log.snapshot(dest, kind="safety")
+    clock.pass_by(100 * DAY)
+    assert not log.is_snapshot_due(dest, events=1, minutes=1)
+    assert log.prune_snapshots(dest) == []
+    assert len(log.snapshots(dest)) == 2
+
+
+def test_n3_the_fourteen_days_are_kept_to(open_log: Open, tmp_path: Path) -> None:
+    clock = Clocked()
+    log = open_log(storage=clock)
+    dest = tmp_path / "snapshots"
+    for _ in range(3):
+        log.append("more")
+        log.snapshot(dest, kind="safety")
+        clock.pass_by(8 * DAY)
+    log.append("more")
+    log.snapshot(dest)
+    gone = log.prune_snapshots(dest)
+    assert len(gone) == 2
+    assert len(log.snapshots(dest)) == 2
+
+
+def test_n4_two_of_one_moment_do_not_overwrite_each_other(open_log: Open, tmp_path: Path) -> None:
+    log = open_log(storage=Clocked())
+    dest = tmp_path / "snapshots"
+    events_of_days(log, 1)
+    one, two = log.snapshot(dest), log.snapshot(dest)
+    assert one.path < two.path
+    Path(two.path, ".timelog", "manifest").write_bytes(b"broken")
+    # A broken newest one stops nothing.
+    assert log.snapshot(dest).ok
+    assert [each.ok for each in log.snapshots(dest)] == [True, False, True]
