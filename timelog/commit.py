@@ -57,9 +57,20 @@ class Draft(msgspec.Struct, frozen=True):
 
 
 class Committer:
-    """Thread-safe. ``lock`` may be held to make several commits without others between."""
+    """Thread-safe. ``lock`` may be held to make several commits without others between.
 
-    def __init__(self, layout: Layout, storage: Storage, index: Index, lock_timeout: float) -> None:
+    ``refuse``: called with what every writing call is to raise from now on; None takes it back.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        storage: Storage,
+        index: Index,
+        lock_timeout: float,
+        refuse: Callable[[DegradedError | None], None],
+    ) -> None:
+        self._refuse = refuse
         self.lock = threading.RLock()
         self._layout = layout
         self._storage = storage
@@ -87,6 +98,8 @@ class Committer:
         with self.lock:
             if self._is_taken:
                 return act()
+            if self.degraded is not None:
+                raise self.degraded.with_traceback(None)
             self._is_taken = True
             try:
                 return self._exclusive(act, closing)
@@ -173,6 +186,7 @@ class Committer:
     def reopen(self) -> None:
         """Try again after `DegradedError`."""
         self.degraded = None
+        self._refuse(None)
 
     def tell(self) -> None:
         """Log what is to be said. No lock may be held: a handler may use this very log."""
@@ -196,6 +210,7 @@ class Committer:
                     f"the log could not be repaired: {in_words(error)}; what is in memory is kept, "
                     "call reopen() when the disk is well",
                 )
+                self._refuse(self.degraded)
                 raise self.degraded from error
             raise
 

@@ -7,6 +7,8 @@ goes with the log as it is. Nobody else has this index, so it stays at one posit
 
 from __future__ import annotations
 
+import logging
+
 from timelog import checkpoint, manifest, names
 from timelog.copier import Copier, Wanted
 from timelog.day import Day
@@ -17,6 +19,8 @@ from timelog.names import Layout
 from timelog.rotate import day_of, root_of
 from timelog.segment import FileIndex, Segment
 from timelog.storage import Storage
+
+_log = logging.getLogger("timelog")
 
 
 class Gone(Exception):
@@ -83,8 +87,9 @@ class Filling:
     def _files(self, index: Index, day: Day) -> FileIndex:
         try:
             return index.files(day)
-        except DamagedError:
+        except DamagedError as error:
             assert day.summary is not None
+            _log.warning("while a snapshot is taken: %s", error)
             self._note_gone(f"{names.CONTROL}/{names.INDEX}/{day.summary.file}")
             raise
 

@@ -81,7 +81,7 @@ class Flusher:
         # Of the threads that sync one flushes, and the others wait for its turn to end.
         self._turn = threading.Condition()
         self._leader: int | None = None
-        self.committer = Committer(layout, storage, index, lock_timeout)
+        self.committer = Committer(layout, storage, index, lock_timeout, buffer.refuse)
         # Of so many arrivals everything is durable.
         self._durable = 0
         self.counters = Counters()
@@ -153,7 +153,6 @@ class Flusher:
         check_reentry(self.committer.lock, "a flush")
         with self.committer.lock:
             self.committer.reopen()
-            self._buffer.refuse(None)
             self._flush(True)
         self.committer.tell()
 
@@ -210,8 +209,6 @@ class Flusher:
         try:
             self.committer.exclusive(lambda: self._store(batch, lots, durable), closing=closing)
         except TimelogError as error:
-            if self.committer.degraded is not None:
-                self._buffer.refuse(self.committer.degraded)
             self._count_failure(str(error))
             raise
         except OSError as error:

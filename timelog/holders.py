@@ -100,8 +100,9 @@ def holding(layout: Layout, storage: Storage, position: int) -> tuple[str, ...]:
 def _is_there(storage: Storage, quoted: str) -> bool:
     try:
         return storage.is_directory(Path(os.fsdecode(unquote_to_bytes(quoted))))
-    except OSError:
+    except OSError as error:
         # Nobody may look: then it has to be taken for there.
+        _log.warning("a snapshot cannot be looked at: %s", error)
         return True
 
 

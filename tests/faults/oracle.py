@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import timelog
-from timelog import names
+from timelog import names, shelf
 from timelog.damage import Damage
 from timelog.deletion import Deleted
 from timelog.errors import DamagedError
@@ -30,6 +30,8 @@ from timelog.lock import read_state
 from timelog.storage import Storage
 
 NEEDLE = "needle"
+# Where a run takes snapshots, beside its log.
+SNAPSHOTS = "snapshots"
 _LINE = re.compile(rb'{"timestamp":"[^"]+","id":"([^"]+)"')
 _MOST_TEXT = 1 << 20
 
@@ -108,6 +110,7 @@ def recover(
     found in logs of this run so far, by how they came out of the repair; of one that came out
     alike nothing else is looked at. ``removes``: look also whether what went is gone.
     """
+    check_snapshots(path.parent / SNAPSHOTS)
     with _opened(path, boots[0]) as log:
         before = _state(log, cursors)
         lock = read_state(log._store.storage, log._store.layout.lock)
@@ -131,6 +134,19 @@ def recover(
     if known is not None:
         known[alike.digest()] = found
     return found
+
+
+def check_snapshots(place: Path) -> None:
+    """Whatever has the name of a snapshot is a whole one."""
+    for path in sorted(place.iterdir()) if place.is_dir() else ():
+        if names.parse_snapshot(path.name) is None:
+            continue
+        with timelog.open(path, mode="r") as log:
+            checked = log.verify(deep=True)
+            shelved = shelf.look(Storage(), place, log._store.id)
+            (known,) = (each for each in shelved if each.path == str(path))
+        if not (checked.ok and known.ok) or known.position != checked.events:
+            raise Violation(f"the snapshot {path.name} is not whole: {checked} {known}")
 
 
 def check(found: Found, groups: list[Group], acknowledged: int) -> None:

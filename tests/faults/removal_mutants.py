@@ -195,8 +195,8 @@ REMOVALS = [
     Mutant(
         "nobody remembers the time across a boot",
         "commit:Committer._guard",
-        "if trusted else None",
-        "if False else None",
+        "if not trusted:",
+        "if True:",
         by.jumps,
     ),
     Mutant(

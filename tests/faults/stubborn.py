@@ -162,7 +162,8 @@ class StubbornRun(Run):
             self._look(log, is_healed=False)
             self._heal()
             self._look(log, is_healed=True)
-            if isinstance(self.errors[-1], DegradedError):
+            # The last of them may have failed before it came to that.
+            if any(isinstance(error, DegradedError) for error in self.errors[-2:]):
                 if self._try(again):
                     raise Violation("a degraded log went on without being told to reopen")
                 again = reopen or log.reopen

@@ -210,6 +210,21 @@ class FaultyLogMachine(LogMachine):
             assert not held & gone
             assert len(list(self.path.glob("*-*-*/*"))) <= len(set(log.files()))
 
+    @rule(writer=WRITERS)
+    def snapshot_and_restore(self, writer: int) -> None:
+        log = self.logs[writer]
+        taken = log.snapshot(self.path.parent / "snapshots")
+        self._committed(writer)
+        assert taken.ok and taken.position == log.position
+        expected = [event.content for event in log]
+        restored = self.path.parent / f"restored {len(list(self.path.parent.iterdir()))}"
+        timelog.restore_snapshot(taken.path, restored)
+        for path, mode in ((taken.path, "r"), (restored, "a")):
+            with timelog.open(path, mode=mode) as copy:
+                assert [event.content for event in copy] == expected
+                assert copy.verify(deep=True).ok and copy.audit().ok
+        log.prune_snapshots(self.path.parent / "snapshots")
+
     @precondition(lambda self: self.committed)
     @rule(writer=WRITERS, after=st.integers(0, 14), days=st.integers(-1, 2), ruled=st.booleans())
     def expire(self, writer: int, after: int, days: int, ruled: bool) -> None:

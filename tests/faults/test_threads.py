@@ -114,7 +114,7 @@ while looked < most:
 print(looks)
 """
 
-# Compacts again and again, and lets the first day go when nobody writes to it any more.
+# Compacts again and again, takes snapshots, and lets the first day go when all wrote beyond it.
 _CARETAKER = """
 import datetime, importlib.util, os, sys, time, timelog
 path, notes = sys.argv[1:3]
@@ -128,6 +128,9 @@ while looked < most:
     looked = sum(noted)
     compacted += log.compact(archive=archives and rounds % 3 == 2).days
     rounds += 1
+    if rounds % 4 == 0:
+        assert log.snapshot(f"{path}-snapshots").ok
+        log.prune_snapshots(f"{path}-snapshots")
     if not expired and len(noted) == threads and min(noted) > count // days + 1000:
         age = datetime.timedelta(seconds=time.time() - today + (days - 1) * 86_400)
         expired = log.expire(age).events

@@ -18,7 +18,7 @@ from unittest import mock
 import pytest
 
 import timelog
-from tests.faults.oracle import NEEDLE, Group
+from tests.faults.oracle import NEEDLE, SNAPSHOTS, Group
 from tests.rig import Killed, abandon
 from timelog import flush, indexer, rewrite, rotate
 from timelog.event import Event
@@ -252,6 +252,10 @@ class Run:
                     raise
 
         self.step(log, delete, gone, gone if erase else frozenset())
+
+    def snapshot(self, log: timelog.EventLog) -> None:
+        """Take a snapshot, beside the log."""
+        self.step(log, lambda: log.snapshot(self.storage.base / SNAPSHOTS))
 
     def stored(self, chosen: Callable[[Event], bool]) -> frozenset[str]:
         """The ids of the chosen ones of those events that were flushed and have not gone yet."""
@@ -611,6 +615,24 @@ def text_index(run: Run) -> None:
     run.storage.now += 1_000_000_000_000
     run.put(log, 32)
     run.flush(log)
+    run.close(log)
+
+
+@workload(settings=_OFTEN)
+def snapshots(run: Run) -> None:
+    """Snapshots are taken, of what is sealed and what is not, between flushes."""
+    log = run.open()
+    run.put(log, -DAY, 0, 61)
+    run.flush(log)
+    run.snapshot(log)
+    run.storage.now += 200_000_000_000
+    run.put(log, 62, 130)
+    run.flush(log)
+    run.put(log, 131)
+    run.snapshot(log)
+    run.close(log)
+    log = run.open()
+    run.put(log, 400)
     run.close(log)
 
 
