@@ -77,7 +77,9 @@ class Day:
         """
         self.changed = True
         self.entered -= Counter(dict(replacement.expired)) + erased
-        self.floor = sequence
+        # Flushes that were cut off used up numbers without a commit.
+        numbers = [segment_name(gone.path).number for gone in replacement.segments]
+        self.floor = max(sequence, self.floor, *numbers)
         self.is_due = not replacement.is_clean
         for gone in replacement.segments:
             self.count -= gone.count
