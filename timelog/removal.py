@@ -11,7 +11,7 @@ import msgspec
 from timelog import names
 from timelog.journal import Commit, Expiry, Replacement
 from timelog.positions import Natural
-from timelog.timestamp import DAY, FIRST
+from timelog.timestamp import DAY, FIRST, SECOND
 
 
 class Removal(msgspec.Struct):
@@ -40,7 +40,7 @@ class Removal(msgspec.Struct):
     def apply(self, commit: Commit) -> None:
         """Take in what a commit removed."""
         if commit.expiry is not None:
-            self._expire(commit.expiry, commit.sequence)
+            self._expire(commit.expiry, commit)
         if commit.replacement is not None:
             self._replace(commit.replacement)
         self.trusted = commit.clock or commit.time
@@ -63,11 +63,14 @@ class Removal(msgspec.Struct):
         """Whether nothing of a file is committed any more, and it may still stand on the disk."""
         return path in self.segments or path.partition("/")[0] in self.partitions
 
-    def _expire(self, expiry: Expiry, sequence: int) -> None:
+    def _expire(self, expiry: Expiry, commit: Commit) -> None:
         self.horizons = expiry.horizons
+        # Which numbers were used nobody knows without reading the day's index: as many as seconds
+        # have passed since 1970 were not.
+        floor = max(commit.sequence, commit.time // SECOND)
         for day in expiry.days:
-            self.partitions[names.partition(day)] = sequence
-            self.emptied(day, sequence)
+            self.partitions[names.partition(day)] = commit.sequence
+            self.emptied(day, floor)
 
     def _replace(self, replacement: Replacement) -> None:
         self.segments |= dict.fromkeys(gone.path for gone in replacement.segments)
