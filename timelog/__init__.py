@@ -7,17 +7,18 @@ ground   `errors`, `damage`, `timestamp`, `quantity`, `span`, `event`, `storage`
          `ahead`, `worker`, `deadline`, `horizons`, `clockguard`, `retention`, `frames`, `options`
 format   `names` (every file name), `codec` (events as lines), `positions`, `journal`, `blocktext`
 state    `memfile`, `buffer` (events not yet on disk), `segment`, `ledger`, `removal`,
-         `checkpoint`, `day`, `lock`, `index`
+         `checkpoint`, `day`, `lock`, `recent`, `index`
 work     `encode`, `rotate`, `quarantine`, `sweep`, `repair`, `commit`, `flush`, `tree`, `create`,
          `files`, `exposure`, `verify`; of repairing all there is `lines`, `repaired`, `rebuild`,
          `vacant`, `reindex`, `leftovers`, `restore`; of searching `simplify`, `required`, `widen`,
          `selector`, `charset`, `linear`, `pattern`, `filter`, `explain`, `grams`, `taglines`,
          `textindex`, `indexer`, `finder`, `reader`, `scan`, `merge`, `arrow`, `query`, `scrub`,
-         `stock`; of its status `usage`, `growth`, `histogram`; of a log that lives for years
-         `sortedfile`, `rewrite`, `compaction`, `expiry`, `deletion`, `upkeep`, `manifest`,
-         `copier`, `shelf`, `holders`, `filling`, `snapshot`, `recover`
+         `stock`; of following `arrivals`, `inotify`, `news`; of its status `usage`, `growth`,
+         `histogram`; of a log that lives for years `sortedfile`, `rewrite`, `compaction`, `expiry`,
+         `deletion`, `upkeep`, `manifest`, `copier`, `shelf`, `holders`, `filling`, `snapshot`,
+         `recover`
 face     `store` (the parts put together), `health`, `status`, `audit`, `lookup`, `care`,
-         `safekeeping`, `entry`, `log` (`EventLog`), this module
+         `safekeeping`, `entry`, `follow`, `log` (`EventLog`), this module
 around   `cli`
 """
 
@@ -29,7 +30,8 @@ from pathlib import Path
 from typing import Any
 
 from timelog import errors
-from timelog._version import __version__
+from timelog._version import __version__ as __version__
+from timelog.arrivals import Entry, Gap
 from timelog.dry import DryStorage
 from timelog.errors import EventNotFound, TimelogError
 from timelog.event import Event
@@ -44,13 +46,14 @@ from timelog.retention import Age
 from timelog.storage import Storage
 
 __all__ = [
+    "Entry",
     "Event",
     "EventLog",
     "EventNotFound",
+    "Gap",
     "Repaired",
     "Results",
     "TimelogError",
-    "__version__",
     "errors",
     "open",
     "repair",

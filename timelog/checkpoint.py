@@ -26,6 +26,8 @@ from timelog.removal import Removal
 from timelog.segment import FileIndex, Segment
 
 MARK = b"tlX1"
+# Behind all positions.
+POSITIONS_END = 1 << 53
 _HEADER = struct.Struct("<4sII")
 
 
@@ -46,6 +48,10 @@ class DaySummary(msgspec.Struct, gc=False, frozen=True):
     stored: Natural = 0
     plain: Natural = 0
     entered: tuple[Entered, ...] = ()
+    # Its positions are among those from ``lowest`` to before ``position_end``; an older release
+    # did not say.
+    lowest: Natural = 0
+    position_end: Natural = POSITIONS_END
 
 
 class Root(msgspec.Struct, frozen=True):

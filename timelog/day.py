@@ -36,6 +36,9 @@ class Day:
         self.count = summary.count if summary else 0
         self.bytes = summary.bytes if summary else 0
         self.stored = summary.stored if summary else 0
+        # Its positions are among those from ``lowest`` to before ``position_end``.
+        self.lowest = summary.lowest if summary else 0
+        self.position_end = summary.position_end if summary else 0
         # How many of its events were committed on which day.
         self.entered = Counter(dict(summary.entered if summary else ()))
         # New files take higher numbers than this one, which ones that are gone may have had.
@@ -52,6 +55,9 @@ class Day:
         """Add a block of the commit of ``time``."""
         self.first = min(self.first, block.first) if self.count else block.first
         self.last = max(self.last, block.last) if self.count else block.last
+        lowest = block.lowest
+        self.lowest = min(self.lowest, lowest) if self.position_end else lowest
+        self.position_end = max(self.position_end, block.position_end)
         self.count += block.count
         self.bytes += block.length
         self.stored += block.stored
@@ -159,6 +165,11 @@ class Day:
         self.bytes = sum(block.length for block in blocks)
         self.stored = sum(block.stored for block in blocks)
         self.weight = len(blocks)
+        # Those that were deleted are known, too, after their text is gone.
+        lowest = [block.lowest for block in blocks]
+        ends = [block.position_end for block in blocks]
+        self.lowest = min([*lowest, *files.tombstones], default=0)
+        self.position_end = max([*ends, *(at + 1 for at in files.tombstones)], default=0)
 
 
 def _erase(files: FileIndex, positions: Iterable[int]) -> None:

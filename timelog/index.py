@@ -25,6 +25,7 @@ from timelog.journal import Bad, Begin, Block, Commit, Entry, Expiry, Tombstone,
 from timelog.ledger import Ledger
 from timelog.lock import End, read_mark, read_state
 from timelog.names import Layout, SegmentName
+from timelog.recent import Recent
 from timelog.segment import FileIndex, Segment
 from timelog.storage import UNKNOWN_BOOT, Storage
 from timelog.timestamp import DAY
@@ -66,6 +67,18 @@ class DayTotals(NamedTuple):
     newest: int
 
 
+class Arrived(NamedTuple):
+    """What holds a range of positions.
+
+    ``blocks``: those that hold any of them, in no order. ``deleted``: those of them that hold
+    deleted events. ``unknown``: ranges that a day has of which nothing can be said.
+    """
+
+    blocks: list[Block]
+    deleted: list[int]
+    unknown: list[tuple[int, int]]
+
+
 class Place(NamedTuple):
     """A place in the journal: file number and offset."""
 
@@ -94,11 +107,16 @@ class Index:
     """The index of one log. Thread-safe; ``lock`` may be held to make several looks one.
 
     ``released`` is called, with the lock held, with the number of each batch of ``writer`` that
-    turns out to be committed.
+    turns out to be committed; ``moved``, likewise, when there are new events.
     """
 
     def __init__(
-        self, layout: Layout, storage: Storage, writer: str, released: Callable[[int], None]
+        self,
+        layout: Layout,
+        storage: Storage,
+        writer: str,
+        released: Callable[[int], None],
+        moved: Callable[[], None] = lambda: None,
     ) -> None:
         self.lock = threading.RLock()
         self.writer = writer
@@ -106,6 +124,7 @@ class Index:
         self.intact: set[int] = set()
         self._layout = layout
         self._released = released
+        self._moved = moved
         self._storage = storage
         self._boot = storage.boot_id()
         # False also while something is being changed: an interrupt then lets all be read anew.
@@ -132,6 +151,7 @@ class Index:
         self.lost = root.lost
         self.ledger = Ledger(root.ledger)
         self.removal = root.removal.copy()
+        self._recent_blocks = Recent(root.position)
         self.unsynced: set[str] = set()
         self.synced = root.sequence
         self.synced_end = self.end
@@ -199,6 +219,7 @@ class Index:
                 )
             self._take(root)
             self._is_loaded = True
+            self._moved()
             if self.writer in self.writers:
                 self._released(self.writers[self.writer])
 
@@ -427,6 +448,11 @@ class Index:
                 self.writers.popitem(last=False)
             self.since_checkpoint += 1
             self._remove(commit)
+            if commit.count:
+                self._recent_blocks.add(commit)
+            if commit.replacement or commit.expiry or commit.tombstones:
+                # It may have some that are gone by now.
+                self._recent_blocks = Recent(self.position)
             for block in commit.blocks:
                 day = self.day(segment_name(block.path).span.start)
                 if commit.replacement is not None:
@@ -447,6 +473,8 @@ class Index:
             if commit.writer == self.writer:
                 self._released(commit.batch)
             self._is_loaded = True
+            if commit.count:
+                self._moved()
 
     def _remove(self, commit: Commit) -> None:
         """Take out what a commit expires, replaces and deletes."""
@@ -631,6 +659,42 @@ class Index:
         with self.lock:
             files = self.find_files(day)
             return sorted(files.tombstones) if files is not None else []
+
+    def arrived(self, start: int, end: int) -> Arrived:
+        """What holds the positions in ``[start, end)``, each day's index file read where needed.
+
+        Cost: that of the blocks, where they are of the newest commits.
+        """
+        with self.lock:
+            if start >= self._recent_blocks.start:
+                newest = self._recent_blocks.since(start)
+                return Arrived([b for b in newest if b.lowest < end], [], [])
+            blocks: list[Block] = []
+            deleted: list[int] = []
+            unknown: list[tuple[int, int]] = []
+            for day in list(self.days.values()):
+                if day.lowest >= end or day.position_end <= start:
+                    continue
+                try:
+                    files = self.find_files(day.start) or FileIndex()
+                except DamagedError as error:
+                    self.found_damage(damaged_day(day.start, error))
+                    unknown.append((day.lowest, day.position_end))
+                    continue
+                blocks += [
+                    block
+                    for segment in files
+                    for block in segment.blocks
+                    if block.lowest < end and block.position_end > start
+                ]
+                deleted += [at for at in files.tombstones if start <= at < end]
+            return Arrived(blocks, sorted(deleted), unknown)
+
+    def next_position(self, position: int) -> int:
+        """The lowest position from ``position`` on that may hold an event, as far as days tell."""
+        with self.lock:
+            days = (day for day in self.days.values() if day.position_end > position)
+            return max(position, min((day.lowest for day in days), default=self.position))
 
     def tombstones(self, day: int) -> list[Tombstone]:
         """The deleted events of a day, by position; errors as `blocks`."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from functools import partial
@@ -16,15 +17,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import msgpack
-
 from timelog.buffer import EVENT_OVERHEAD, Entry
 from timelog.deadline import Deadline
 from timelog.entry import EntryMaker, pack_cursor
 from timelog.errors import (
     BufferFull,
     CursorError,
-    DamagedError,
     EventNotFound,
     InvalidInput,
     TimelogError,
@@ -33,6 +31,7 @@ from timelog.event import Event, check_content, check_id, check_source, check_ta
 from timelog.expiry import gone_since
 from timelog.files import FileRange, file_ranges
 from timelog.filter import Filter
+from timelog.follow import Following, follow
 from timelog.lookup import find_event
 from timelog.options import Options
 from timelog.pattern import ENGINES, compile_pattern, make_pattern
@@ -232,18 +231,8 @@ class EventLog(Safekeeping):
             raise InvalidInput(f"timeout must be seconds above 0, not {timeout!r}")
         if where is not None and not callable(where):
             raise InvalidInput(f"where must be a callable of an Event, not {where!r}")
-        sources = (source,) if isinstance(source, str) else source or ()
-        if not isinstance(sources, Iterable):
-            raise InvalidInput(f"source must be a str or several, not {source!r}")
-        asked = Filter(
-            low,
-            high,
-            frozenset(check_tags(tags, self._limits)),
-            frozenset(check_source(each, self._limits) for each in sources),
-            None if pattern is None else make_pattern(compile_pattern(pattern), engine),
-            where,
-            source is not None,
-        )
+        asked = self._filter(tags, source, pattern, engine)
+        asked = asked._replace(start=low, end=high, where=where)
         view = store.view()
         gone = ""
         if as_of is not None:
@@ -267,6 +256,58 @@ class EventLog(Safekeeping):
                 None if timeout is None else partial(Deadline, timeout, store.storage.monotonic)
             ),
             gone=gone,
+        )
+
+    def follow(
+        self,
+        after: int | str | None = None,
+        *,
+        tags: Iterable[str] = (),
+        source: str | Iterable[str] | None = None,
+        pattern: str | re.Pattern[str] | None = None,
+        name: str | None = None,
+        stop: threading.Event | None = None,
+        wait: bool = True,
+    ) -> Following:
+        """Yield what arrives, of all processes, in order of arrival: late events when they come.
+
+        Each is an `Entry` of position and event, or a `Gap` where retention or damage took
+        something that was not seen. Nothing is missed and nothing comes twice, whatever compaction
+        and expiry do meanwhile; deleted events are passed over. Only what a flush has finished is
+        passed on: what is durable, where the log is opened with ``sync="flush"``.
+
+        ``after``: None, from now on; a position, from there on: 0 is the beginning, ``position +
+        1`` of an entry what comes after it; or a `Following.cursor`. ``tags``, ``source`` and
+        ``pattern`` as in `search`. ``name``: go on where the follower of that name called
+        `Following.save`; ``after`` is for the first time. ``stop``: ends it, within a tenth of a
+        second, when it is set. ``wait``: False ends it where the log ends now.
+
+        Raises `CursorError` where the cursor is ahead of the log, or of another one, or the log
+        lost its end since; `InvalidPattern`, `InvalidInput`, and `ClosedError`. Latency: one flush,
+        and some ms.
+        """
+        store = self._readable()
+        asked = self._filter(tags, source, pattern, "auto")
+        return follow(store, asked, after, name=name, stop=stop, wait=wait, owner=self)
+
+    def _filter(
+        self,
+        tags: Iterable[str],
+        source: str | Iterable[str] | None,
+        pattern: str | re.Pattern[str] | None,
+        engine: str,
+    ) -> Filter:
+        sources = (source,) if isinstance(source, str) else source or ()
+        if not isinstance(sources, Iterable):
+            raise InvalidInput(f"source must be a str or several, not {source!r}")
+        return Filter(
+            None,
+            None,
+            frozenset(check_tags(tags, self._limits)),
+            frozenset(check_source(each, self._limits) for each in sources),
+            None if pattern is None else make_pattern(compile_pattern(pattern), engine),
+            None,
+            source is not None,
         )
 
     def __iter__(self) -> Iterator[Event]:
@@ -311,12 +352,7 @@ class EventLog(Safekeeping):
         """The value last stored under ``name`` by `append_many`, or None."""
         store = self._readable()
         store.refresh()
-        with store.index.lock:
-            packed = store.buffer.cursor(name) or store.index.cursors.get(name)
-        try:
-            return None if packed is None else msgpack.unpackb(packed, strict_map_key=False)
-        except (ValueError, msgpack.UnpackException) as error:
-            raise DamagedError(f"what is stored as cursor {name!r} is no value: {error}") from None
+        return store.cursor(name)
 
     @property
     def position(self) -> int:

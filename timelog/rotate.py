@@ -134,6 +134,8 @@ def day_of(index: Index, day: Day, number: int) -> tuple[bytes, checkpoint.DaySu
         day.stored,
         sum(not segment.name.is_archive for segment in files),
         tuple(sorted(day.entered.items())),
+        day.lowest,
+        day.position_end,
     )
 
 

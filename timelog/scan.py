@@ -52,8 +52,10 @@ class Found(Generic[_Event]):
     """Matching events of a block or memory file, in the order of its lines.
 
     Their numbers (which line of the block each is) and positions are worked out when somebody
-    asks: only parts that overlap need them.
+    asks: only parts that overlap need them. ``is_withheld``: the block is damaged.
     """
+
+    is_withheld = False
 
     def __init__(
         self,
@@ -82,6 +84,8 @@ class Found(Generic[_Event]):
 
 
 _NOTHING: Found[Event] = Found([], tuple, tuple)
+_WITHHELD: Found[Event] = Found([], tuple, tuple)
+_WITHHELD.is_withheld = True
 _OTHER_NUMBER = "the index says another number of events than there are"
 
 
@@ -361,7 +365,7 @@ class Scanner:
         """What can be had of a damaged block."""
         self._note(raw)
         if not self._salvage:
-            return _NOTHING
+            return _WITHHELD
         found = _salvage(raw.block, raw.whole)
         self._count_decoded(raw, len(found.events), 0)
         return found

@@ -13,6 +13,9 @@ import secrets
 import sys
 import threading
 from pathlib import Path
+from typing import Any
+
+import msgpack
 
 from timelog import mounts, signals
 from timelog.buffer import Buffer
@@ -34,6 +37,7 @@ from timelog.horizons import Keeping
 from timelog.index import Index, Place
 from timelog.indexer import TextIndexer, is_possible
 from timelog.names import Layout
+from timelog.news import News
 from timelog.options import Options
 from timelog.query import View
 from timelog.scrub import Scrubber
@@ -114,7 +118,14 @@ class Store:
             # What the flusher logs may come back as an event, through the application's handler.
             lambda: self.timer.is_current,
         )
-        self.index = Index(self.layout, self.storage, secrets.token_hex(6), self.buffer.release)
+        self.news = News(self.layout.control, self.refresh)
+        self.index = Index(
+            self.layout,
+            self.storage,
+            secrets.token_hex(6),
+            self.buffer.release,
+            lambda: self.news.tell(),
+        )
         self.flusher = Flusher(
             self.layout,
             self.storage,
@@ -233,6 +244,15 @@ class Store:
         with self.index.lock:
             return View(self.index.position, self.buffer.view(), self.index.removal.horizons)
 
+    def cursor(self, name: str) -> Any:
+        """The value last stored under ``name``, as far as this process knows, or None."""
+        with self.index.lock:
+            packed = self.buffer.cursor(name) or self.index.cursors.get(name)
+        try:
+            return None if packed is None else msgpack.unpackb(packed, strict_map_key=False)
+        except (ValueError, msgpack.UnpackException) as error:
+            raise DamagedError(f"what is stored as cursor {name!r} is no value: {error}") from None
+
     def close(self) -> None:
         """Flush, stop the timer, refuse what comes after. May be repeated.
 
@@ -309,6 +329,7 @@ class Store:
     def after_fork(self) -> None:
         """In a child: drop what is the parent's, and begin anew."""
         self._closing = threading.RLock()
+        self.news.after_fork()
         self.flusher.after_fork()
         self.indexer.after_fork()
         self.scrubber.after_fork()
@@ -326,6 +347,7 @@ class Store:
 
     def _let_go(self) -> None:
         self.is_closed = True
+        self.news.close()
         _open_stores.discard(self)
         signals.forget(self)
 
