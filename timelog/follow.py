@@ -240,7 +240,12 @@ class Following:
     def _take(self) -> Item | None:
         """The next item, read where need be; None where there is none by now."""
         while not self._items:
-            if not self._read():
+            found = self._read()
+            if not self._items:
+                # What is behind the last item, and not asked for, is passed, too.
+                reached = self._next if self._gap is None else self._gap.first
+                self._place = self._place._replace(position=reached)
+            if not found:
                 return None
         return self._passed()
 
@@ -273,8 +278,6 @@ class Following:
             self._gap = last
             items.pop()
         self._items.extend(items)
-        if not items and self._gap is None:
-            self._place = self._place._replace(position=self._next)
         return True
 
 
