@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -76,7 +77,7 @@ def check(plain: Plain, items: list[Item], after: int, **asked: Any) -> None:
     hidden = {row.position for row in plain.rows if plain.is_expired(row.us, row.tags)}
     wanted = {position for position in hidden - plain.gone if position >= after}
     assert wanted <= set(gone) <= hidden | plain.gone
-    for one, two in zip(items, items[1:], strict=False):
+    for one, two in pairwise(items):
         # Neighbouring gaps are one.
         assert not (isinstance(one, Gap) and isinstance(two, Gap) and one.last + 1 == two.first)
 
@@ -259,7 +260,10 @@ def test_many_followers_of_one_log_need_one_thread(open_log: Open) -> None:
     for follower in followers:
         follower.end()
     log.close()
-    assert "timelog-follow" not in [thread.name for thread in threading.enumerate()]
+    for thread in threading.enumerate():
+        if thread.name == "timelog-follow":
+            thread.join(60)
+            assert not thread.is_alive()
 
 
 def test_an_async_following_leaves_the_loop_free(open_log: Open) -> None:
