@@ -201,7 +201,7 @@ def test_values_that_begin_with_a_dash() -> None:
     assert parse(["search", "-S", "-1h", "-U", "-30m"]).until == "-30m"
     assert parse(["search", "-rS", "-1h"]).since == "-1h"
     assert parse(["search", "--from=-1h"]).since == "-1h"
-    assert parse(["search", "-g", "-foo", "-i"]).grep == "-foo"
+    assert parse(["search", "-g", "-bar", "-i"]).grep == "-bar"
     assert parse(["append", "--timestamp", "-1h", "text"]).timestamp == "-1h"
     assert parse(["append", "--", "-text"]).text == "-text"
     assert parse(["--dir", "-d", "search"]).dir == "-d"

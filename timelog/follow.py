@@ -158,6 +158,12 @@ class Following:
         """The position of the next event that was not passed on, or passed over, yet."""
         return self._place.position
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether there is more at once. False is a good time to save, or to write out."""
+        end = self._store.index.position if self._until is None else self._until
+        return bool(self._items) or self._next < end
+
     def save(self) -> None:
         """Store the place in the log, durably, under the name that `EventLog.follow` was given.
 

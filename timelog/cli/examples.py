@@ -44,6 +44,18 @@ SEARCH = f"""examples:
 exit code: 0 something matched, 1 nothing did, 2 error, 3 damage was met (under --strict)
 {TIMES}"""
 
+FOLLOW = """examples:
+  timelog follow --tag auth --grep 'Failed password'
+  timelog follow -n 0 --json | jq -r .content
+  timelog follow --all --no-wait                          all there is, as it arrived
+  timelog follow --all --cursor-file ship.cursor -o json | ship-elsewhere
+
+Printed is what is on the disk, in order of arrival: an event of long ago that comes late is printed
+when it comes. What expired or was damaged before it could be printed is reported on stderr. FILE is
+written after what was printed: a run that was cut off prints the last events again.
+
+exit code: 0 something was printed, 1 nothing, 2 error, 3 something was gone (under --strict)"""
+
 FILES = f"""examples:
   timelog files --since -1h -0 | xargs -0r rg sshd
   timelog files -S 'yesterday 10:00' -U 'yesterday 11:00' | xargs -r cat | jq -r .content

@@ -11,7 +11,7 @@ from pathlib import Path
 from timelog import EventLog
 from timelog.cli import stream
 from timelog.cli.base import DAMAGE, FOUND, NOTHING, complain_once, open_log
-from timelog.cli.search import time_range
+from timelog.cli.selection import time_range
 
 
 def run(args: argparse.Namespace) -> int:

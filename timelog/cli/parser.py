@@ -41,6 +41,7 @@ def make_parser() -> Parser:
         _command(commands, "ingest", "store the lines of files, one event a line", examples.INGEST)
     )
     _search(_command(commands, "search", "print the events that match", examples.SEARCH))
+    _follow(_command(commands, "follow", "print events as they arrive, and go on", examples.FOLLOW))
     _files(_command(commands, "files", "print which files hold a range of time", examples.FILES))
     _status(
         _command(
@@ -173,10 +174,9 @@ def _add_strict(parser: Parser) -> None:
     parser.add_argument("--strict", action="store_true", help="exit with 3 where damage was met")
 
 
-def _search(parser: Parser) -> None:
+def _add_selection(parser: Parser) -> None:
     add = parser.add_argument
     text = text_argument
-    _add_range(parser)
     add(
         "-t",
         "--tag",
@@ -205,6 +205,32 @@ def _search(parser: Parser) -> None:
         help="events whose content matches (a regular expression of Python)",
     )
     add("-i", "--ignore-case", action="store_true", help="let --grep ignore case")
+
+
+def _add_format(parser: Parser) -> None:
+    add = parser.add_argument
+    add(
+        "-o",
+        "--output",
+        metavar="FORMAT",
+        choices=NAMES,
+        default="short",
+        help=f"one of {', '.join(NAMES)} (short)",
+    )
+    add("--json", action="store_const", dest="output", const="json", help="the same as -o json")
+    add(
+        "--color",
+        metavar="WHEN",
+        choices=("auto", "always", "never"),
+        default="auto",
+        help="auto, always or never (auto)",
+    )
+
+
+def _search(parser: Parser) -> None:
+    add = parser.add_argument
+    _add_range(parser)
+    _add_selection(parser)
     add(
         "--engine",
         choices=("auto", "linear"),
@@ -243,23 +269,42 @@ def _search(parser: Parser) -> None:
     shape.add_argument(
         "-q", "--quiet", action="store_true", help="print nothing; the exit code says"
     )
-    add(
-        "-o",
-        "--output",
-        metavar="FORMAT",
-        choices=NAMES,
-        default="short",
-        help=f"one of {', '.join(NAMES)} (short)",
-    )
-    add("--json", action="store_const", dest="output", const="json", help="the same as -o json")
-    add(
-        "--color",
-        metavar="WHEN",
-        choices=("auto", "always", "never"),
-        default="auto",
-        help="auto, always or never (auto)",
-    )
+    _add_format(parser)
+    add("-f", "--follow", action="store_true", help="go on with what arrives, see 'follow'")
     add("--no-pager", action="store_true", help="no pager, on a terminal either")
+    _add_zone(parser)
+
+
+def _follow(parser: Parser) -> None:
+    add = parser.add_argument
+    _add_selection(parser)
+    begin = parser.add_mutually_exclusive_group()
+    begin.add_argument(
+        "-n",
+        "--lines",
+        metavar="N",
+        nargs="?",
+        type=_count,
+        const=10,
+        default=10,
+        help="first the last N events in time (10)",
+    )
+    begin.add_argument("--all", action="store_true", help="first all there are, as they arrived")
+    begin.add_argument(
+        "--after-cursor",
+        metavar="CURSOR",
+        type=text_argument,
+        help="go on behind a place that --show-cursor printed",
+    )
+    add(
+        "--cursor-file",
+        metavar="FILE",
+        help="go on behind the place in FILE, if it is there, and keep the place there",
+    )
+    add("--show-cursor", action="store_true", help="print the place at the end, on stderr")
+    add("--no-wait", action="store_true", help="end where the log ends now")
+    _add_format(parser)
+    _add_strict(parser)
     _add_zone(parser)
 
 

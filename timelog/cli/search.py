@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import re
-import time
 import warnings
 from collections.abc import Iterable
 
 from timelog import Event, EventLog, Results
-from timelog.cli import stream
+from timelog.cli import follow, stream
 from timelog.cli.base import (
     DAMAGE,
     FOUND,
@@ -21,13 +20,14 @@ from timelog.cli.base import (
     open_log,
 )
 from timelog.cli.output import make_format
-from timelog.cli.times import parse_time
-from timelog.timestamp import to_text
+from timelog.cli.selection import find_pattern, time_range
 
 
 def run(args: argparse.Namespace) -> int:
     """Print what matches in the shape asked for; the exit code is grep's."""
-    pattern = _pattern(args)
+    if args.follow:
+        return _follow(args)
+    pattern = find_pattern(args)
     since, until = time_range(args)
     with open_log(args, "r") as log:
         results = _search(args, log, since, until, pattern)
@@ -53,17 +53,17 @@ def run(args: argparse.Namespace) -> int:
     return FOUND if found else NOTHING
 
 
-def time_range(args: argparse.Namespace) -> tuple[str | None, str | None]:
-    """Return the times of ``--since`` and ``--until`` as the library takes them."""
-    zone = chosen_zone(args)
-    now_us = time.time_ns() // 1000
-    since, until = (
-        None if text is None else parse_time(text, zone=zone, now_us=now_us)
-        for text in (args.since, args.until)
-    )
-    if since is not None and until is not None and since > until:
-        raise CommandError(f"--since {args.since} is after --until {args.until}; exchange them")
-    return (None if since is None else to_text(since)), (None if until is None else to_text(until))
+def _follow(args: argparse.Namespace) -> int:
+    for name in ("until", "reverse", "as_of", "salvage", "count", "explain", "quiet", "timeout"):
+        if getattr(args, name):
+            raise CommandError(
+                f"--{name.replace('_', '-')} does not go with --follow; leave it out"
+            )
+    since, _ = time_range(args)
+    args.lines = args.lines if args.lines is not None or since is not None else 10
+    args.all = args.no_wait = args.show_cursor = False
+    args.after_cursor = args.cursor_file = None
+    return follow.print_and_follow(args, since)
 
 
 def _search(
@@ -120,18 +120,3 @@ def _damage(log: EventLog, results: Results) -> list[str]:
             f"{health.missing} events are missing: the records that named them are damaged"
         )
     return list(dict.fromkeys(texts))
-
-
-def _pattern(args: argparse.Namespace) -> re.Pattern[str] | None:
-    if args.grep is None:
-        return None
-    with warnings.catch_warnings(record=True) as met:
-        warnings.simplefilter("always")
-        try:
-            pattern = re.compile(args.grep, re.IGNORECASE if args.ignore_case else 0)
-        except re.error as error:
-            said = f"--grep: {args.grep!r} is not a regular expression: {error}"
-            raise CommandError(said) from None
-    for warning in met:  # such as for [[:digit:]], which is not what it is for grep
-        complain_once(f"--grep: {warning.message}")
-    return pattern
