@@ -30,6 +30,8 @@ from timelog.lock import read_state
 from timelog.storage import Storage
 
 NEEDLE = "needle"
+# What begins the names of the places of those who follow.
+FOLLOWER = "follow:"
 # Where a run takes snapshots, beside its log.
 SNAPSHOTS = "snapshots"
 _LINE = re.compile(rb'{"timestamp":"[^"]+","id":"([^"]+)"')
@@ -48,7 +50,7 @@ class Group(NamedTuple):
     """
 
     events: tuple[Event, ...]
-    cursor: tuple[str, int] | None = None
+    cursor: tuple[str, int | str] | None = None
     killed: bool = False
     gone: frozenset[str] = frozenset()
     erased: frozenset[str] = frozenset()
@@ -58,7 +60,7 @@ class Found(NamedTuple):
     """What a recovered log says."""
 
     events: tuple[Event, ...]
-    cursors: dict[str, int]
+    cursors: dict[str, int | str]
     sequence: int
     position: int
     lost: int
@@ -236,7 +238,7 @@ class _State(NamedTuple):
     lost: int
     missing: tuple[tuple[int, int], ...]
     damage: tuple[Damage, ...]
-    cursors: dict[str, int]
+    cursors: dict[str, int | str]
     blocks: tuple[tuple[str, tuple[Block, ...]], ...]
     tombstones: tuple[Deleted, ...]
     horizons: tuple[dict[str, int], ...]
@@ -304,6 +306,7 @@ def _look(log: timelog.EventLog, state: _State, text: bool) -> Found:
         raise Violation(f"the books after the repair, with {len(events)} events: {books}")
     if results.damage:
         raise Violation(f"the search met damage: {results.damage}")
+    _follow(log, events, state)
     if text:
         some = list(log.search(pattern=NEEDLE))
         if some != [event for event in events if NEEDLE in event.content]:
@@ -321,6 +324,24 @@ def _look(log: timelog.EventLog, state: _State, text: bool) -> Found:
     )
 
 
+def _follow(log: timelog.EventLog, events: tuple[Event, ...], state: _State) -> None:
+    """Who follows from the beginning gets each event once, and who saved a place can go on."""
+    items = list(log.follow(0, wait=False))
+    entries = [item for item in items if isinstance(item, timelog.Entry)]
+    passed = sorted((entry.event for entry in entries), key=lambda event: event.timestamp)
+    places = [item[0] for item in items]
+    if tuple(passed) != events or places != sorted(set(places)):
+        raise Violation(f"who follows gets {items}; there are {events}")
+    if any(isinstance(item, timelog.Gap) and item.reason != "expired" for item in items):
+        raise Violation(f"who follows is told of damage: {items}")
+    for name in state.cursors:
+        if name.startswith(FOLLOWER):
+            after = log.follow(name=name.removeprefix(FOLLOWER), wait=False)
+            first = after.position
+            if list(after) != [item for item in items if item[0] >= first]:
+                raise Violation(f"who goes on at {first} gets something else than {items}")
+
+
 def _append(log: timelog.EventLog, found: Found) -> None:
     """The log takes a further event, into a minute that may be there."""
     last = found.events[-1].timestamp if found.events else 1_700_000_000
@@ -336,6 +357,7 @@ def _compact(log: timelog.EventLog, found: Found) -> None:
     log.compact()
     if tuple(log) != before:
         raise Violation(f"compacted it shows other events: {list(log)}")
+    _follow(log, before, _state(log, ()))
     report = log.verify(deep=True)
     books = log.audit()
     if not report.ok or not books.ok:

