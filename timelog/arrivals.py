@@ -8,6 +8,7 @@ small at first, so that the first event comes soon.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import itemgetter
 from typing import NamedTuple, TypeAlias
 
 from timelog import positions
@@ -90,7 +91,7 @@ class Arrivals:
         """
         first = min(self._index.next_position(start), end)
         if first > start:
-            return Window(sorted(self._gaps([(start, first)], ()), key=_position), first)
+            return Window(sorted(self._gaps([(start, first)], ()), key=itemgetter(0)), first)
         for _ in range(_TRIES):
             until = min(end, start + self._size)
             arrived = self._index.arrived(start, until)
@@ -135,11 +136,11 @@ class Arrivals:
             kept: list[Range] | None = stretches
             if id(block) in candidates:
                 found = wanted.block(block)
-                entries += [
-                    Entry(*each)
-                    for each in zip(found.positions(), found.events, strict=True)
-                    if start <= each[0] < end
-                ]
+                all_of_it = map(Entry, found.positions(), found.events)
+                if block.lowest >= start and block.position_end <= end:
+                    entries += all_of_it
+                else:
+                    entries += [entry for entry in all_of_it if start <= entry[0] < end]
                 kept = None if found.is_withheld else stretches
             if kept is not None and keeping.may_hide(block):
                 kept = self._kept(block, keeping)
@@ -149,7 +150,7 @@ class Arrivals:
                 there += kept
         there += [(position, position + 1) for position in arrived.deleted]
         gone = list(_left(start, end, there))
-        return sorted([*entries, *self._gaps(gone, damaged)], key=_position)
+        return sorted([*entries, *self._gaps(gone, damaged)], key=itemgetter(0))
 
     def _kept(self, block: Block, keeping: Keeping) -> list[Range] | None:
         """The positions of a block whose events have not expired; None where it is damaged."""
@@ -196,10 +197,6 @@ class Arrivals:
             gaps += [Gap(low, high - 1, reason) for low, high in others]
             gaps += [Gap(low, high - 1, DAMAGED) for low, high in _left(first, end, others)]
         return gaps
-
-
-def _position(item: Item) -> int:
-    return item[0]
 
 
 def _bytes(blocks: Iterable[Block], start: int, end: int) -> int:

@@ -142,6 +142,8 @@ class Following:
         self._until = None if wait else store.index.position
         self._next = place.position
         self._place = place
+        # What was passed on behind that place last.
+        self._last: Item | None = None
         self._items: deque[Item] = deque()
         # A gap that may go on in the next window.
         self._gap: Gap | None = None
@@ -151,12 +153,12 @@ class Following:
     @property
     def cursor(self) -> str:
         """The place behind what was passed on last, for ``after``."""
-        return str(self._place)
+        return str(self._reached())
 
     @property
     def position(self) -> int:
         """The position of the next event that was not passed on, or passed over, yet."""
-        return self._place.position
+        return self._reached().position
 
     @property
     def is_behind(self) -> bool:
@@ -197,13 +199,15 @@ class Following:
 
     def __next__(self) -> Item:
         while not self._is_ended():
+            if self._items:
+                self._last = item = self._items.popleft()
+                return item
             news = self._store.news
             version = news.version
-            if (item := self._take()) is not None:
-                return item
-            if self._has_all():
-                break
-            news.wait(self, version, _PATIENCE)
+            if not self._fill():
+                if self._has_all():
+                    break
+                news.wait(self, version, _PATIENCE)
         self.close()
         raise StopIteration
 
@@ -212,21 +216,22 @@ class Following:
 
     async def __anext__(self) -> Item:
         while not self._is_ended():
+            if self._items:
+                self._last = item = self._items.popleft()
+                return item
             news = self._store.news
             version = news.version
             # Reading must not hold up the loop.
-            item = self._passed() if self._items else await asyncio.to_thread(self._take)
-            if item is not None:
-                return item
-            if self._has_all():
-                break
-            woken = asyncio.Event()
-            wake = partial(_set, asyncio.get_running_loop(), woken)
-            with news.calling(self, version, wake):
-                try:
-                    await asyncio.wait_for(woken.wait(), _PATIENCE)
-                except TimeoutError:
-                    pass
+            if not await asyncio.to_thread(self._fill):
+                if self._has_all():
+                    break
+                woken = asyncio.Event()
+                wake = partial(_set, asyncio.get_running_loop(), woken)
+                with news.calling(self, version, wake):
+                    try:
+                        await asyncio.wait_for(woken.wait(), _PATIENCE)
+                    except TimeoutError:
+                        pass
         self.close()
         raise StopAsyncIteration
 
@@ -243,26 +248,27 @@ class Following:
         self._was_closed = self._store.is_closed
         return False
 
-    def _take(self) -> Item | None:
-        """The next item, read where need be; None where there is none by now."""
+    def _reached(self) -> Place:
+        """The place behind what was passed on last."""
+        last = self._last
+        if last is None:
+            return self._place
+        if isinstance(last, Gap):
+            return self._place._replace(position=last.last + 1)
+        return Place(self._place.log, last.position + 1, (last.position, last.event.id))
+
+    def _fill(self) -> bool:
+        """Read until there is something to pass on; False where there is nothing by now."""
         while not self._items:
-            found = self._read()
+            self._place, self._last = self._reached(), None
+            is_end = not self._read()
             if not self._items:
                 # What is behind the last item, and not asked for, is passed, too.
                 reached = self._next if self._gap is None else self._gap.first
                 self._place = self._place._replace(position=reached)
-            if not found:
-                return None
-        return self._passed()
-
-    def _passed(self) -> Item:
-        item = self._items.popleft()
-        if isinstance(item, Gap):
-            self._place = self._place._replace(position=item.last + 1)
-        else:
-            witness = (item.position, item.event.id)
-            self._place = Place(self._place.log, item.position + 1, witness)
-        return item
+            if is_end:
+                return False
+        return True
 
     def _read(self) -> bool:
         """Read the next window; whether there was any."""
