@@ -29,7 +29,7 @@ from benchmarks import report
 from benchmarks.lines import ONE_NEEDLE, lines
 from benchmarks.search_turns import HEADERS, Act, Bar, Contest, hold, rows_of, timed
 from benchmarks.years import Unsynced
-from timelog.index import Place
+from timelog.indexstate import Place
 from timelog.journal import Commit
 from timelog.scan import EXCLUSIONS, TEXT_INDEX
 from timelog.storage import Storage

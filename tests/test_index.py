@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from timelog import index as module
+from timelog import indexstate
 from timelog.create import create_log
 from timelog.damage import Damage
 from timelog.errors import DamagedError, NotALogError
-from timelog.index import Index, Place
+from timelog.index import Index
+from timelog.indexstate import Place
 from timelog.journal import (
     Begin,
     Block,
@@ -205,7 +207,7 @@ def test_the_newest_cursor_and_batch_are_known(layout: Layout) -> None:
 def test_writers_beyond_the_most_are_forgotten_oldest_first(
     layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MOST_WRITERS", 2)
+    monkeypatch.setattr(indexstate, "MOST_WRITERS", 2)
     write(layout, *(commit(n, writer=w) for n, w in enumerate("abacd", 1)))
     assert list(index_of(layout).writers) == ["c", "d"]
 

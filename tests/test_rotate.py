@@ -12,7 +12,8 @@ import pytest
 from tests.rig import FaultyStorage, Killed
 from timelog import rotate as module
 from timelog.create import create_log
-from timelog.index import Index, Place
+from timelog.index import Index
+from timelog.indexstate import Place
 from timelog.journal import Begin, Block, Commit, Entry, pack, read
 from timelog.names import Layout, SegmentName
 from timelog.rotate import begin_journal, is_due, sync_files, write_checkpoint

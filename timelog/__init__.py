@@ -7,7 +7,8 @@ ground   `errors`, `damage`, `timestamp`, `quantity`, `span`, `event`, `storage`
          `ahead`, `worker`, `deadline`, `horizons`, `clockguard`, `retention`, `frames`, `options`
 format   `names` (every file name), `codec` (events as lines), `positions`, `journal`, `blocktext`
 state    `memfile`, `buffer` (events not yet on disk), `segment`, `ledger`, `removal`,
-         `checkpoint`, `day`, `lock`, `recent`, `index`
+         `checkpoint`, `day`, `lock`, `recent`, `indexstate`,
+         `catchup`, `index`
 work     `encode`, `rotate`, `quarantine`, `sweep`, `repair`, `commit`, `flush`, `tree`, `create`,
          `files`, `exposure`, `verify`; of repairing all there is `lines`, `repaired`, `rebuild`,
          `vacant`, `reindex`, `leftovers`, `restore`; of searching `simplify`, `required`, `widen`,

@@ -17,7 +17,8 @@ from timelog import names
 from timelog.buffer import Books
 from timelog.damage import Damage
 from timelog.errors import DamagedError, storage_error
-from timelog.index import Index, damaged_day, lies_in
+from timelog.index import Index, damaged_day
+from timelog.indexstate import lies_in
 from timelog.journal import Block
 from timelog.names import parse_segment
 from timelog.positions import stretches

@@ -22,7 +22,8 @@ import msgspec
 from timelog import names
 from timelog.clockguard import ClockGuard, Reference
 from timelog.errors import TRANSIENT, DegradedError, StorageError, TimelogError, in_words
-from timelog.index import Index, Place
+from timelog.index import Index
+from timelog.indexstate import Place
 from timelog.journal import Block, Commit, Expiry, Replacement, Tombstone, pack
 from timelog.lock import Mark, State, StoreLock, read_state
 from timelog.names import Layout

@@ -13,7 +13,8 @@ from timelog import checkpoint, manifest, names
 from timelog.copier import Copier, Wanted
 from timelog.day import Day
 from timelog.errors import DamagedError
-from timelog.index import Index, Place
+from timelog.index import Index
+from timelog.indexstate import Place
 from timelog.journal import Begin, pack
 from timelog.names import Layout
 from timelog.rotate import day_of, root_of

@@ -20,7 +20,8 @@ from timelog.blocktext import read_text
 from timelog.checkpoint import Root
 from timelog.damage import Damage
 from timelog.errors import DamagedError
-from timelog.index import Index, Place
+from timelog.index import Index
+from timelog.indexstate import Place
 from timelog.journal import Bad, Block, Commit, read
 from timelog.lock import Mark, State, StoreLock
 from timelog.names import Layout

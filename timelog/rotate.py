@@ -14,7 +14,8 @@ from pathlib import Path
 from timelog import checkpoint, names
 from timelog.damage import Damage
 from timelog.day import Day
-from timelog.index import Index, Place
+from timelog.index import Index
+from timelog.indexstate import Place
 from timelog.journal import Begin, Commit, pack
 from timelog.names import Layout
 from timelog.storage import Storage

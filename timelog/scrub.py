@@ -20,7 +20,8 @@ from timelog import names
 from timelog.blocktext import read_text
 from timelog.damage import Damage
 from timelog.errors import TRANSIENT, DamagedError
-from timelog.index import MOST_DAMAGE, Index, damaged_day, lies_in
+from timelog.index import Index, damaged_day
+from timelog.indexstate import MOST_DAMAGE, lies_in
 from timelog.journal import Block
 from timelog.lock import FileLock
 from timelog.names import Layout

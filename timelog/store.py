@@ -34,8 +34,9 @@ from timelog.exposure import exposed, warning
 from timelog.flush import Flusher
 from timelog.guard import check_reentry
 from timelog.horizons import Keeping
-from timelog.index import Index, Place
+from timelog.index import Index
 from timelog.indexer import TextIndexer, is_possible
+from timelog.indexstate import Place
 from timelog.names import Layout
 from timelog.news import News
 from timelog.options import Options

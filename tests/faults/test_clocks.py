@@ -17,7 +17,8 @@ from tests.faults import report
 from tests.faults.planted import open_log
 from timelog import rotate, scrub
 from timelog.checkpoint import Root
-from timelog.index import Index, Place
+from timelog.index import Index
+from timelog.indexstate import Place
 from timelog.journal import Commit
 from timelog.names import Layout
 from timelog.storage import Storage
