@@ -119,7 +119,7 @@ class Following:
     then has been passed on, and without waiting at the end of the log as it was when the following
     began. An error does not end it: the next step tries again, from the same place.
 
-    Memory is bounded: some 16 MiB of text are read at once. Cost: where the log is in order of
+    Memory is bounded: at most 100,000 events and about 16 MiB of their text are read at once. Cost: where the log is in order of
     arrival, that of reading it once.
     """
 

@@ -215,8 +215,10 @@ class Index(CatchUp):
             return Arrived(blocks, sorted(deleted), unknown)
 
     def next_position(self, position: int) -> int:
-        """The lowest position from ``position`` on that may hold an event, as far as days tell."""
+        """The lowest position from ``position`` on that may hold an event, as far as is cheap."""
         with self.lock:
+            if position >= self._recent_blocks.start:
+                return position
             days = (day for day in self.days.values() if day.position_end > position)
             return max(position, min((day.lowest for day in days), default=self.position))
 
