@@ -119,8 +119,8 @@ class Following:
     then has been passed on, and without waiting at the end of the log as it was when the following
     began. An error does not end it: the next step tries again, from the same place.
 
-    Memory is bounded: at most 100,000 events and about 16 MiB of their text are read at once. Cost: where the log is in order of
-    arrival, that of reading it once.
+    Memory is bounded: at most 100,000 events and about 16 MiB of their text are read at once. Cost:
+    where the log is in order of arrival, that of reading it once.
     """
 
     def __init__(
