@@ -16,6 +16,7 @@ UNORDERED = {"_version", "__init__", "__main__"}
 FACE = {"timelog", "timelog.errors", "timelog.mounts", "timelog.timestamp"}
 MODULES = {path.stem: path for path in PACKAGE.glob("*.py")}
 CLI = sorted((PACKAGE / "cli").glob("*.py"))
+CONSUME = sorted((PACKAGE / "consume").glob("*.py"))
 
 OS_CALLS = re.compile(
     r"os\.(p?writev?|rename|renames|replace|unlink|remove|removedirs|rmdir|fsync|fdatasync|mkdir"
@@ -106,7 +107,7 @@ def changes(path: Path) -> Iterator[str]:
 def test_the_docstring_lists_every_module_once() -> None:
     order = reading_order()
     assert len(order) == len(set(order))
-    assert set(order) - {"cli"} == set(MODULES) - UNORDERED
+    assert set(order) - {"consume", "cli"} == set(MODULES) - UNORDERED
     assert order[-1] == "cli"
 
 
@@ -126,7 +127,15 @@ def test_the_face_imports_nothing_from_around_it() -> None:
 @pytest.mark.parametrize("path", CLI, ids=lambda path: path.stem)
 def test_the_command_line_uses_only_the_face(path: Path) -> None:
     foreign = imported(path) - FACE
-    assert {name for name in foreign if not name.startswith("timelog.cli")} == set()
+    assert {name for name in foreign if not name.startswith("timelog.cli")} <= {"timelog.consume"}
+
+
+@pytest.mark.parametrize("path", CONSUME, ids=lambda path: path.stem)
+def test_what_consumes_a_log_uses_only_the_face_and_the_ground(path: Path) -> None:
+    foreign = imported(path) - FACE - {"timelog.checksum", "timelog.storage"}
+    assert {name for name in foreign if not name.startswith("timelog.consume.")} <= (
+        set() if path.stem == "__init__" else {"timelog.consume"}
+    )
 
 
 def test_the_main_module_only_starts_the_command_line() -> None:

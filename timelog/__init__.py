@@ -20,7 +20,7 @@ work     `encode`, `rotate`, `quarantine`, `sweep`, `repair`, `commit`, `flush`,
          `recover`
 face     `store` (the parts put together), `health`, `status`, `audit`, `lookup`, `care`,
          `safekeeping`, `entry`, `follow`, `log` (`EventLog`), this module
-around   `cli`
+around   `consume` (projections, and work for workers), `cli`
 """
 
 from __future__ import annotations

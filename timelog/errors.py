@@ -20,6 +20,9 @@
     ├── ReentryError (RuntimeError)    used by a signal handler in the middle of its own call
     ├── BufferFull                     events come faster than they can be stored
     ├── LockTimeout                    another process holds the store lock
+    ├── InUseError                     another process works at that socket, or with that state
+    ├── FoldError                      a function of a projection raised; ``position`` tells where
+    ├── GapError                       events that a projection has to see are gone
     └── StorageError (OSError)         the disk refused; says how, and ``errno`` is kept
         └── DegradedError              a repair failed too: call ``reopen()`` when the disk is well
 """
@@ -36,6 +39,9 @@ __all__ = [
     "DegradedError",
     "EventNotFound",
     "ExpiredError",
+    "FoldError",
+    "GapError",
+    "InUseError",
     "InvalidEvent",
     "InvalidInput",
     "InvalidPattern",
@@ -122,6 +128,30 @@ class BufferFull(TimelogError):
 
 class LockTimeout(TimelogError):
     """Another process holds the store lock for longer than ``lock_timeout``."""
+
+
+class InUseError(TimelogError):
+    """Another process works at that socket, or with that state."""
+
+
+class FoldError(TimelogError):
+    """A function of a projection raised, which is the ``__cause__``; nothing was lost.
+
+    ``position``: of the event that it was given, which will be given to it again.
+    """
+
+    def __init__(self, text: str, position: int) -> None:
+        super().__init__(text)
+        self.position = position
+
+
+class GapError(TimelogError):
+    """Events that a projection has to see are gone: ``first`` to ``last``, both positions."""
+
+    def __init__(self, text: str, first: int, last: int) -> None:
+        super().__init__(text)
+        self.first = first
+        self.last = last
 
 
 class StorageError(TimelogError, OSError):

@@ -173,6 +173,17 @@ DELETE = f"""examples:
 exit code: 0 done, 1 an event was not found, or no proof, 2 an error
 {TIMES}"""
 
+DISPATCH = """examples:
+  timelog --dir data dispatch --socket jobs.sock
+  timelog dispatch --socket jobs.sock --source updates --state updates.queue
+  python tools/worker.py jobs.sock ./build       runs ./build KEY REST for each
+
+An event is 'KEY REST'; its source is the feed. Workers say READY, or DONE KEY CODE, and are told
+JOB KEY REST, or NOJOBS. The key that was started longest ago comes first, and never twice at once;
+what a worker had that goes away is offered again, after 12 hours in any case.
+
+exit code: 130 or 143 ended by a signal, 2 an error"""
+
 DEMO = """examples:
   timelog demo
   timelog demo --dir demo-log

@@ -72,6 +72,9 @@ def make_parser() -> Parser:
     _compact(
         _command(commands, "compact", "make few files of those of days before", examples.COMPACT)
     )
+    _dispatch(
+        _command(commands, "dispatch", "hand events to workers over a socket", examples.DISPATCH)
+    )
     _delete(_command(commands, "delete", "hide single events for ever", examples.DELETE))
     _command(commands, "demo", "make a small log and show what can be done with it", examples.DEMO)
     completion = _command(
@@ -440,6 +443,35 @@ def _delete(parser: Parser) -> None:
     add("--json", action="store_true", help="as lines of JSON")
     add("-q", "--quiet", action="store_true", help="only the exit code")
     _add_zone(parser)
+
+
+def _dispatch(parser: Parser) -> None:
+    add = parser.add_argument
+    add("--socket", metavar="PATH", required=True, help="the Unix socket that workers connect to")
+    add("--state", metavar="FILE", help="where the queue is kept (beside the log)")
+    add("--new", action="store_true", help="where the queue is new, only events from now on")
+    add(
+        "-t",
+        "--tag",
+        metavar="TAG",
+        dest="tags",
+        type=text_argument,
+        action="append",
+        default=[],
+        help="events with this tag; repeated: with all of them",
+    )
+    add(
+        "-s",
+        "--source",
+        metavar="SOURCE",
+        dest="sources",
+        type=text_argument,
+        action="append",
+        default=[],
+        help="events from this source; repeated: from any of them",
+    )
+    add("-g", "--grep", metavar="REGEX", type=text_argument, help="events whose content matches")
+    add("-q", "--quiet", action="store_true", help="say nothing but what is wrong")
 
 
 def _seconds(text: str) -> float:

@@ -28,6 +28,26 @@ def terminating() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def stopping(stop: Callable[[], object]) -> Iterator[None]:
+    """Within the block Ctrl-C and SIGTERM call ``stop``; raised at its end. A second one at once.
+
+    ``stop`` must be safe in a signal handler.
+    """
+    arrived: list[type[BaseException]] = []
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        arrived.append(KeyboardInterrupt if number == signal.SIGINT else Terminated)
+        if len(arrived) > 1:
+            raise arrived[0]
+        stop()
+
+    with _handled(remember, signal.SIGINT, signal.SIGTERM):
+        yield
+    if arrived:
+        raise arrived[0]
+
+
 class Interrupts:
     """Puts Ctrl-C and SIGTERM off until nothing is half done; a second one does not wait.
 

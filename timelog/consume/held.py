@@ -1,0 +1,27 @@
+"""`hold`: the lock file that keeps two processes from working with one state."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from timelog.errors import InUseError, storage_error
+from timelog.storage import Storage
+
+
+def hold(storage: Storage, path: Path, what: str) -> int:
+    """Lock the file ``path``, made where it is not there; return what is to be closed at the end.
+
+    It is not removed then: who waits for it would hold a lock on nothing. ``what`` names what is
+    locked in errors. Raises `InUseError` and `StorageError`.
+    """
+    try:
+        fd = storage.open_lock(path)
+    except OSError as error:
+        raise storage_error(f"{what} could not be locked", error) from None
+    try:
+        storage.lock(fd, 0)
+    except TimeoutError:
+        os.close(fd)
+        raise InUseError(f"another process works with {what}; stop it, or name another") from None
+    return fd
