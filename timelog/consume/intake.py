@@ -63,7 +63,10 @@ class Intake:
             taken = Taken(self._tasks, self._skipped, self._cursor)
             self._tasks, self._skipped, self._cursor = [], 0, None
             self._changed.notify_all()
-            return taken
+        if self._failure is not None:
+            # Not told yet: the next call does.
+            self._wake()
+        return taken
 
     @contextmanager
     def running(self) -> Iterator[None]:

@@ -5,7 +5,8 @@ worker has said that it sends nothing more (a shell that asks with one connectio
 is not bound to the connection any more: whoever says DONE ends it, or the time.
 
 Whoever was at work when the dispatcher itself ended goes on: the queue knows the worker's process,
-which may connect again and say DONE. When that process is gone its key is offered again.
+which may connect again and say DONE. When that process is gone, or says READY, its key is offered
+again.
 """
 
 from __future__ import annotations
@@ -198,6 +199,8 @@ class Server:
         self._look_for_orphans()
         if request.key is not None:
             self._finish(worker, request.key, request.exit_code)
+        else:
+            self._take_from(worker)
         if worker.job is not None and not self._has_expired(worker):
             key = worker.job.key
             raise InvalidInput(f"you have {key}; say DONE {key} <exit code> first")
@@ -224,6 +227,18 @@ class Server:
                 self._orphans.pop(key, None)
         if turn is None or not self._queue.done(key, turn, exit_code):
             raise InvalidInput(f"you do not have {key}; say READY")
+
+    def _take_from(self, worker: Connection) -> None:
+        """Offer again what a process had at the start of this, as it says that it has nothing.
+
+        It may never have heard of it. Not where it has other connections, one of which may know.
+        """
+        for hold in list(self._orphans.values()):
+            if hold.worker == worker.worker and not any(
+                each.worker == worker.worker and each is not worker for each in self._connections
+            ):
+                self._queue.give_back(hold.key, hold.turn)
+                del self._orphans[hold.key]
 
     def _has_expired(self, worker: Connection) -> bool:
         """Whether what a worker had is free again, or another's; then it is not its own."""
