@@ -196,7 +196,7 @@ def test_who_has_a_key_gets_no_other(desk: MakeDesk) -> None:
     assert worker.say(f"DONE {key} 0").startswith("JOB ")
 
 
-# -- workers that vanish ---------------------------------------------------------------------
+# -- workers that vanish ----------------------------------------------------------------------
 
 
 def test_q5_what_a_worker_had_that_vanished_is_offered_again(desk: MakeDesk) -> None:
@@ -289,7 +289,7 @@ def test_a_slow_reader_gets_all_of_a_large_job(desk: MakeDesk) -> None:
     assert worker.hear() == "NOJOBS"
 
 
-# -- the dispatcher's own end ------------------------------------------------------------------
+# -- the dispatcher's own end -----------------------------------------------------------------
 
 
 def test_who_is_at_work_when_the_dispatcher_ends_goes_on(desk: MakeDesk) -> None:
@@ -338,7 +338,7 @@ def test_what_a_process_had_that_is_gone_is_offered_at_the_next_start(desk: Make
     child.communicate()
 
 
-# -- the socket --------------------------------------------------------------------------------
+# -- the socket -------------------------------------------------------------------------------
 
 
 def test_only_the_owner_may_connect(desk: MakeDesk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -431,7 +431,7 @@ def test_paths_that_cannot_be_are_told_so(tmp_path: Path) -> None:
         Listener(tmp_path / "none" / "socket")
 
 
-# -- with a log ----------------------------------------------------------------------------------
+# -- with a log -------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -601,7 +601,7 @@ def test_what_goes_wrong_ends_the_run(open_log: Open, tmp_path: Path) -> None:
         closing.join()
 
 
-# -- real processes --------------------------------------------------------------------------------
+# -- real processes ---------------------------------------------------------------------------
 
 
 def command(path: Path, *words: str) -> list[str]:

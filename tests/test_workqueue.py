@@ -83,7 +83,7 @@ def finish(queue: Queue) -> list[str]:
     return done
 
 
-# -- entries, feeds ------------------------------------------------------------------------
+# -- entries, feeds ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_q7_what_is_malformed_says_why(content: str) -> None:
         split_entry(content)
 
 
-# -- order and exclusivity -------------------------------------------------------------------
+# -- order and exclusivity --------------------------------------------------------------------
 
 
 def test_q5_new_keys_come_before_all_in_a_scattered_order_that_stays(
@@ -226,7 +226,7 @@ def test_what_is_newer_is_handed_out_when_a_worker_vanishes(queue: Queue, put: P
     assert finish(queue) == ["k two"]
 
 
-# -- runs ------------------------------------------------------------------------------------
+# -- runs -------------------------------------------------------------------------------------
 
 
 def test_q3_a_newer_run_supersedes_key_by_key(queue: Queue, put: Put) -> None:
@@ -404,7 +404,7 @@ def test_a_kill_at_any_moment_leaves_entries_and_cursor_together(file: Path) -> 
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-# -- against a plain model -----------------------------------------------------------------------
+# -- against a plain model --------------------------------------------------------------------
 
 
 class Model:
