@@ -600,6 +600,8 @@ def test_deleted_events_at_the_end_are_passed(log: timelog.EventLog, make: Make)
         {"initial": {1, 2}},
         {"initial": {(1, 2): 3}},
         {"initial": 2**70},
+        {"initial": [(1, 2)]},
+        {"initial": "\ud800"},
     ],
     ids=str,
 )
@@ -616,6 +618,32 @@ def test_a_state_that_cannot_be_saved_is_an_error_and_stays(
     with pytest.raises(errors.InvalidInput, match="must be made of dicts"):
         one.update()
     assert one.state == {0} and one.saved() == []
+
+
+@given(
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers(-(2**63), 2**64 - 1)
+        | st.floats()
+        | st.text()
+        | st.binary(),
+        lambda inner: (
+            st.lists(inner)
+            | st.dictionaries(
+                st.none()
+                | st.booleans()
+                | st.integers(-(2**63), 2**64 - 1)
+                | st.text()
+                | st.binary(),
+                inner,
+            )
+        ),
+    )
+)
+def test_a_state_comes_back_as_it_was(state: Any) -> None:
+    again = statefile.unpack_state(statefile.pack_state(state))
+    assert repr(again) == repr(state)
 
 
 def test_one_process_at_a_time_has_a_projection(

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from timelog import errors
 from timelog.consume import Job, Queue, Task, feed_of
 from timelog.consume import schema as schema_module
-from timelog.consume.entries import _scatter as scatter
+from timelog.consume.entries import scatter
 from timelog.consume.tasks import split_entry
 
 ROOT = Path(__file__).parents[1]

@@ -14,6 +14,10 @@ from timelog.consume.schema import migrate
 from timelog.errors import ClosedError, DamagedError, InvalidInput, StorageError, storage_error
 
 _PATIENCE = 10.0
+# KiB of memory for a large queue, and pages of changes after which they are put in their places:
+# keys are in no order, so each time that touches pages all over the file.
+_CACHE = 32 * 1024
+_CHECKPOINT = 8_192
 _ERRNO = {sqlite3.SQLITE_FULL: errno.ENOSPC, sqlite3.SQLITE_READONLY: errno.EROFS}
 
 
@@ -40,6 +44,8 @@ class Database:
             with self._errors():
                 self._db.execute("PRAGMA journal_mode = WAL")
                 self._db.execute("PRAGMA synchronous = NORMAL")
+                self._db.execute(f"PRAGMA cache_size = -{_CACHE}")
+                self._db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT}")
                 migrate(self._db)
         except BaseException:
             self.close()

@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import Any
 
 import timelog
-from timelog.consume.held import hold
 from timelog.consume.entries import Run
+from timelog.consume.held import hold
 from timelog.consume.intake import Intake
 from timelog.consume.listener import Listener
 from timelog.consume.server import Server

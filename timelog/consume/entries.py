@@ -28,7 +28,7 @@ class Run(NamedTuple):
     is_complete: bool
 
 
-def _scatter(key: str) -> int:
+def scatter(key: str) -> int:
     """Where a key stands among those that were never started."""
     digest = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "big", signed=True)
@@ -36,10 +36,17 @@ def _scatter(key: str) -> int:
 
 def put(db: sqlite3.Connection, task: Task) -> None:
     """Let an entry wait, unless it is what is handed out now."""
-    db.execute(
-        "INSERT INTO keys (key, scatter) VALUES (?, ?) ON CONFLICT DO NOTHING",
-        (task.key, _scatter(task.key)),
+    new = db.execute(
+        "INSERT INTO keys (key, scatter, waiting) VALUES (?, ?, 1) ON CONFLICT DO NOTHING",
+        (task.key, scatter(task.key)),
     )
+    if new.rowcount == 1:
+        db.execute(
+            "INSERT INTO entries (key, feed, run, position, payload, waiting) "
+            "VALUES (?, ?, ?, ?, ?, 1)",
+            (new.lastrowid, task.feed, task.run, task.position, task.payload),
+        )
+        return
     number, feed, run, payload = db.execute(
         "SELECT id, out_feed, out_run, out_payload FROM keys WHERE key = ?", (task.key,)
     ).fetchone()

@@ -74,11 +74,11 @@ def parse_name(name: str) -> tuple[int, str] | None:
 
 
 def pack_state(state: Any) -> bytes:
-    """A state as bytes; raises `InvalidInput` where `unpack_state` could not give it back."""
+    """A state as bytes; raises `InvalidInput` where `unpack_state` would not give back the same."""
     try:
-        data: bytes = msgpack.packb(state)
-        unpack_state(data)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        # Strict: a tuple would come back as a list, and a set not at all.
+        data: bytes = msgpack.packb(state, strict_types=True)
+    except (TypeError, ValueError, OverflowError) as error:
         raise InvalidInput(
             "the state of a projection must be made of dicts, lists, text, bytes, numbers, "
             f"booleans and None: {error}"
@@ -88,7 +88,8 @@ def pack_state(state: Any) -> bytes:
 
 def unpack_state(data: bytes) -> Any:
     """The state of some bytes."""
-    return msgpack.unpackb(data, strict_map_key=False)
+    # Twice as fast as msgpack's own; a start waits for it.
+    return msgspec.msgpack.decode(data)
 
 
 def pack(head: Head, body: bytes) -> bytes:
