@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -380,6 +381,28 @@ def test_more_connections_than_can_be_served_are_told_so(
     assert first.say("READY") == "JOB k payload"
 
 
+def test_where_no_descriptor_is_left_others_are_served_and_it_tries_again(
+    desk: MakeDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = desk("k payload")
+    first = one.worker()
+    assert first.say("READY") == "JOB k payload"
+    failed = threading.Event()
+
+    def accept(self: socket.socket) -> tuple[socket.socket, object]:
+        failed.set()
+        raise OSError(errno.EMFILE, "too many")
+
+    monkeypatch.setattr(socket.socket, "accept", accept)
+    second = one.worker()
+    assert failed.wait(60)
+    monkeypatch.undo()
+    assert first.say("DONE k 0") == "NOJOBS"
+    one.now += 1.0
+    one.server.wake()
+    assert second.say("READY") == "NOJOBS"
+
+
 def test_a_socket_that_a_killed_process_left_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     with socket.socket(socket.AF_UNIX) as left:
@@ -569,6 +592,28 @@ def test_two_dispatchers_with_one_state_are_refused(open_log: Open, tmp_path: Pa
         with pytest.raises(errors.InUseError, match="listens"):
             Dispatcher(log, tmp_path / "one", state=tmp_path / "state")
         Dispatcher(log, tmp_path / "two", state=tmp_path / "state").close()
+
+
+def test_a_state_may_be_below_a_link_and_not_inside_a_log(open_log: Open, tmp_path: Path) -> None:
+    log = open_log()
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    Dispatcher(log, tmp_path / "link" / "s", state=tmp_path / "link" / "state").close()
+    assert (tmp_path / "real" / "state").exists()
+    with pytest.raises(errors.InvalidInput, match="inside the log"):
+        Dispatcher(log, tmp_path / "s", state=log.path / "state")
+    with pytest.raises(errors.InvalidInput, match="inside the log"):
+        Dispatcher(log, log.path / "s")
+    assert log.verify().ok
+
+
+def test_a_socket_whose_directory_goes_is_closed(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    listener = Listener(tmp_path / "d" / "socket")
+    (tmp_path / "d" / "socket").unlink()
+    (tmp_path / "d").rmdir()
+    listener.close()
+    listener.close()
 
 
 def test_a_state_of_another_log_is_refused(open_log: Open, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import timelog
@@ -620,6 +620,7 @@ def test_a_state_that_cannot_be_saved_is_an_error_and_stays(
     assert one.state == {0} and one.saved() == []
 
 
+@settings(max_examples=40)
 @given(
     st.recursive(
         st.none()

@@ -11,7 +11,7 @@ from typing import Any
 
 import timelog
 from timelog.consume.entries import Run
-from timelog.consume.held import hold
+from timelog.consume.held import hold, place
 from timelog.consume.intake import Intake
 from timelog.consume.listener import Listener
 from timelog.consume.server import Server
@@ -59,8 +59,8 @@ class Dispatcher:
     ) -> None:
         self._log = log
         self._open: list[Callable[[], Any]] = []
-        path = Path(state).absolute() if state is not None else _beside(log)
         storage = Storage()
+        path = place(storage, Path(state) if state is not None else _beside(log))
         try:
             fd = hold(storage, path.with_name(f"{path.name}.lock"), f"the queue {path}")
             self._open.append(lambda: storage.close(fd))
@@ -71,6 +71,7 @@ class Dispatcher:
                 after if cursor is None else cursor, tags=tags, source=source, pattern=pattern
             )
             self._open.append(following.close)
+            place(storage, Path(socket))
             listener = Listener(Path(socket))
             self._open.append(listener.close)
             self._server = Server(listener, self.queue, self._take_in)

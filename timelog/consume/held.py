@@ -1,12 +1,21 @@
-"""`hold`: the lock file that keeps two processes from working with one state."""
+"""Where a state may be kept, and the lock that keeps two processes from working with one."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from timelog.errors import InUseError, storage_error
+from timelog.errors import InUseError, InvalidInput, storage_error
 from timelog.storage import Storage
+
+
+def place(storage: Storage, path: Path) -> Path:
+    """``path`` without links; raises `InvalidInput` where it is inside a log."""
+    resolved = storage.resolve(path)
+    for each in (resolved, *resolved.parents):
+        if storage.is_directory(each / ".timelog"):
+            raise InvalidInput(f"{path} is inside the log {each}; choose a path outside of it")
+    return resolved
 
 
 def hold(storage: Storage, path: Path, what: str) -> int:

@@ -54,9 +54,12 @@ class Listener:
         if self.socket.fileno() < 0:
             return
         self.socket.close()
-        with _locked(self._path.parent):
-            if _inode(self._path) == self._inode:
-                os.unlink(self._path)
+        try:
+            with _locked(self._path.parent):
+                if _inode(self._path) == self._inode:
+                    os.unlink(self._path)
+        except FileNotFoundError:
+            pass  # the directory went, and the socket with it
 
 
 @contextmanager

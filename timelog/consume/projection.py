@@ -135,10 +135,7 @@ class Projection:
         before, and the event is folded again by the next call. Raises `GapError` in the same way;
         `CursorError` where the log is another one or lost its end; `StorageError`, `ClosedError`.
         """
-        count = self._follow(wait=False, stop=None)
-        if self.is_due:
-            self.save()
-        return count
+        return self._follow(wait=False, stop=None)
 
     def run(self, stop: threading.Event) -> int:
         """As `update`, and then fold in what comes until ``stop`` is set, or the log is closed."""
@@ -276,6 +273,8 @@ class Projection:
             self._point = self._point._replace(
                 position=max(self._point.position, following.position), cursor=following.cursor
             )
+        if self.is_due:
+            self.save()
         return count
 
     def _is_due_meanwhile(self) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from timelog.checksum import crc32
 from timelog.consume import statefile
-from timelog.consume.held import hold
+from timelog.consume.held import hold, place
 from timelog.consume.statefile import PERIODIC, START, Head, Marks
 from timelog.errors import DamagedError, InvalidInput, storage_error
 from timelog.storage import Storage
@@ -57,12 +57,7 @@ class States:
     def __init__(self, storage: Storage, directory: Path, name: str) -> None:
         self._storage = storage
         self._name = name
-        self.path = storage.resolve(directory)
-        for each in (self.path, *self.path.parents):
-            if storage.is_directory(each / ".timelog"):
-                raise InvalidInput(
-                    f"{directory} is inside the log {each}; choose a directory outside of it"
-                )
+        self.path = place(storage, directory)
         try:
             for each in reversed((self.path, *self.path.parents)):
                 if not storage.is_directory(each) and storage.make_directory(each):
