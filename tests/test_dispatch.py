@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
@@ -20,7 +21,8 @@ import pytest
 import timelog
 from timelog import errors
 from timelog.cli import main
-from timelog.consume import Dispatcher, Queue, Task, peer, server
+from timelog.consume import Dispatcher, Queue, Task, feed_of, peer, server
+from timelog.consume.intake import Intake
 from timelog.consume.listener import Listener
 from timelog.consume.server import Server
 
@@ -77,10 +79,14 @@ class Desk:
         self.start()
 
     def start(self) -> None:
+        self.listen()
+        self.thread.start()
+
+    def listen(self) -> None:
+        """As `start`, but nobody is served before the thread is started."""
         self.listener = Listener(self.path)
         self.server = Server(self.listener, self.queue, lambda: None, monotonic=lambda: self.now)
         self.thread = threading.Thread(target=self.server.run)
-        self.thread.start()
 
     def worker(self) -> Worker:
         self.workers.append(Worker(self.path))
@@ -217,6 +223,22 @@ def test_done_counts_of_a_worker_that_leaves_at_once(desk: MakeDesk) -> None:
     other = second.ready().split()[1]
     assert second.say(f"DONE {other} 0") == "NOJOBS"
     assert one.queue.history(key).exit_code == 4
+
+
+def test_who_says_done_and_leaves_is_handed_out_nothing(desk: MakeDesk) -> None:
+    one = desk("k payload", "l payload")
+    one.stop()
+    job = one.queue.next()
+    assert job
+    one.listen()
+    leaving = one.worker()
+    leaving.send(f"DONE {job.key} 4\n".encode())
+    leaving.close()
+    one.thread.start()
+    other = one.worker().say("READY").split()[1]
+    hold = one.queue.hold(other)
+    assert hold and hold.turn == 2
+    assert one.queue.history(job.key).exit_code == 4
 
 
 def test_q5_a_worker_that_was_silent_for_twelve_hours_has_lost_its_key(desk: MakeDesk) -> None:
@@ -624,6 +646,35 @@ def test_a_state_of_another_log_is_refused(open_log: Open, tmp_path: Path) -> No
     with pytest.raises(errors.CursorError, match="another log"):
         Dispatcher(other, tmp_path / "s", state=tmp_path / "state")
     assert not (tmp_path / "s").exists()
+
+
+def test_what_ends_the_reading_is_raised_after_what_was_read_before() -> None:
+    event = timelog.Event(
+        timestamp=datetime.now(UTC), id="i", source="feed", tags=(), content="k payload", fields={}
+    )
+
+    class Broken:
+        cursor = "here"
+
+        def __iter__(self) -> Iterator[timelog.Entry]:
+            yield timelog.Entry(5, event)
+            raise LookupError("broken")
+
+        def close(self) -> None:
+            pass
+
+    woken = threading.Semaphore(0)
+    intake = Intake(
+        Broken(), feed_of, wake=woken.release, on_skip=lambda *_: None, on_gap=lambda _: None
+    )
+    with intake.running():
+        intake._thread.join()
+        while woken.acquire(blocking=False):
+            pass
+        assert intake.take() == ([Task("feed", 0, "k", "payload", 5)], 0, "here")
+        assert woken.acquire(blocking=False)
+        with pytest.raises(LookupError, match="broken"):
+            intake.take()
 
 
 def test_what_goes_wrong_ends_the_run(open_log: Open, tmp_path: Path) -> None:

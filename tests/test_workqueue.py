@@ -235,6 +235,23 @@ def test_q3_a_newer_run_supersedes_key_by_key(queue: Queue, put: Put) -> None:
     assert sorted(finish(queue)) == ["both new", "only old"]
 
 
+def test_q3_a_newer_run_with_the_same_payload_is_what_is_being_done(queue: Queue, put: Put) -> None:
+    put("k one", run=1)
+    job = queue.next()
+    put("k one", run=2)
+    assert job and queue.done("k", job.turn, 0)
+    assert finish(queue) == []
+
+
+def test_q3_what_an_older_run_changed_meanwhile_is_superseded_too(queue: Queue, put: Put) -> None:
+    put("k one", run=1)
+    job = queue.next()
+    put("k two", run=1)
+    put("k one", run=2)
+    assert job and queue.done("k", job.turn, 0)
+    assert finish(queue) == []
+
+
 def test_q3_lines_of_an_older_run_that_come_late_supersede_nothing(queue: Queue, put: Put) -> None:
     put("k new", run=2)
     put("k old", run=1)

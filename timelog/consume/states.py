@@ -158,8 +158,8 @@ class States:
         """Remove what is not kept; return it, the oldest first. Raises `StorageError`.
 
         Kept are the newest ``keep`` periodic ones, those of kind safety that are not more than
-        ``safety_age`` (microseconds) older than the newest of all, and the newest good one. One
-        that is broken counts for none of those kept, and goes with those as old as itself.
+        ``safety_age`` (microseconds) older than the newest of all; so the newest good one always
+        is. One that is broken counts for none of those kept, and goes with those as old as itself.
         """
         found = self.found()
         good = [saved for saved in found if saved.ok]
@@ -172,7 +172,7 @@ class States:
                 kept += saved.ok
             else:
                 is_old = good[0].time - saved.time > safety_age
-            if is_old and saved is not good[0]:
+            if is_old:
                 gone.append(saved)
         try:
             for saved in reversed(gone):
