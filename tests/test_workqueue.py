@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -224,6 +225,24 @@ def test_what_is_newer_is_handed_out_when_a_worker_vanishes(queue: Queue, put: P
     put("k two")
     assert job and queue.give_back("k", job.turn)
     assert finish(queue) == ["k two"]
+
+
+def test_q5_never_twice_whoever_asks(file: Path) -> None:
+    with Queue(file) as queue:
+        queue.add(Task("f", 0, f"k{number}", "", number) for number in range(200))
+    found: list[str] = []
+
+    def ask() -> None:
+        with Queue(file) as queue:
+            while job := queue.next():
+                found.append(job.key)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(found) == sorted(f"k{number}" for number in range(200))
 
 
 # -- runs -------------------------------------------------------------------------------------
