@@ -201,7 +201,7 @@ def main(argv: list[str] | None = None) -> int:
     notes = [
         f"few: {args.few:,} keys, many: {args.keys:,} keys in a file of {size / 1e6:.0f} MB",
         f"medians of {args.number:,} calls, and of those with many keys what 99 of 100 do not "
-        "exceed; once in some 1,000 calls SQLite puts changes into their places, which takes longer",
+        "exceed; once in some 1,000 calls SQLite puts changes in their places, which takes longer",
         "files are in the operating system's cache",
     ]
     print("\n".join([*notes, "", report.table(HEADERS, rows)]))
