@@ -79,8 +79,9 @@ def compact_with(path: Path, storage: Storage, *, archive: bool) -> Exception | 
     return None
 
 
-# Each second call is killed, and each meets one of the others: the first, and how many on.
-CALLS = {"kill": (1, 2), "torn": (1, 3), "EIO": (2, 3), "ENOSPC": (3, 3)}
+# Each third call is killed, and each other one meets one of the others: the first, and how many on.
+# The fault programme has all of them.
+CALLS = {"kill": (1, 3), "torn": (2, 6), "EIO": (3, 6), "ENOSPC": (5, 6)}
 
 
 @pytest.mark.parametrize("archive", [False, True], ids=["plain", "archive"])

@@ -43,7 +43,6 @@ class Database:
         try:
             with self._errors():
                 self._db.execute("PRAGMA journal_mode = WAL")
-                self._db.execute("PRAGMA synchronous = NORMAL")
                 self._db.execute(f"PRAGMA cache_size = -{_CACHE}")
                 self._db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT}")
                 migrate(self._db)
@@ -52,9 +51,13 @@ class Database:
             raise
 
     @contextmanager
-    def change(self) -> Iterator[sqlite3.Connection]:
-        """Within the block there is one transaction; an error undoes it."""
+    def change(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
+        """Within the block there is one transaction; an error undoes it.
+
+        ``durable``: no power cut takes it back, or what came before it.
+        """
         with self.read() as db:
+            db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             db.execute("BEGIN IMMEDIATE")
             try:
                 yield db

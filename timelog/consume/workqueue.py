@@ -192,8 +192,8 @@ class Queue:
             return Job(key, payload, feed, turn)
 
     def done(self, key: str, turn: int, exit_code: int) -> bool:
-        """Say that a start of a key has ended; False where that start is over already."""
-        with self._data.change() as db:
+        """Say that a start of a key has ended, durably; False where it is over already."""
+        with self._data.change(durable=True) as db:
             held = db.execute(
                 "SELECT id, out_feed, out_run FROM keys "
                 "WHERE key = ? AND turn = ? AND out_since IS NOT NULL",
