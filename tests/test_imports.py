@@ -17,7 +17,7 @@ FACE = {"timelog", "timelog.errors", "timelog.mounts", "timelog.timestamp"}
 MODULES = {path.stem: path for path in PACKAGE.glob("*.py")}
 # The packages around the face, and what of the ground they may use beside it.
 AROUND = ("feeds", "exchange", "cli")
-GROUND = {"timelog.fit", "timelog.quantity"}
+GROUND = {"timelog.fit"}
 PACKAGES = [(name, path) for name in AROUND for path in sorted((PACKAGE / name).glob("*.py"))]
 
 OS_CALLS = re.compile(

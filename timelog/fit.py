@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from timelog.event import Limits, is_control
+from timelog.event import Limits, is_control, is_flat
 
 LIMITS = Limits()
 # Less deep and less wide than an event may be: a structure may contain itself, several times.
@@ -57,9 +57,7 @@ def fit_fields(values: Mapping[Any, Any], limits: Limits = LIMITS) -> dict[str, 
     Where they are too large as a whole, texts are shortened to 1,024 characters; where they still
     are, one field ``cut`` says so in their place.
     """
-    if _is_simple(values, limits.fields):
-        return dict(values)
-    fields = _mapping(values, 0, [_MOST_VALUES], None)
+    fields = dict(values) if is_flat(values) else _mapping(values, 0, [_MOST_VALUES], None)
     size = len(msgspec.json.encode(fields))
     if size <= limits.fields:
         return fields
@@ -67,27 +65,6 @@ def fit_fields(values: Mapping[Any, Any], limits: Limits = LIMITS) -> dict[str, 
     if len(msgspec.json.encode(fields)) <= limits.fields:
         return fields
     return {"cut": f"fields of {size} bytes"}
-
-
-def _is_simple(values: Mapping[Any, Any], most: int) -> bool:
-    """Whether ``values`` fit as they are; told cheaply, so it may say no where they do."""
-    size = 0
-    for key, value in values.items():
-        if type(key) is not str or not key.isascii():
-            return False
-        kind = type(value)
-        if kind is str:
-            if not value.isascii():
-                return False
-            size += len(value)
-        elif kind is int:
-            if not -(2**63) <= value < 2**63:
-                return False
-        elif kind is not bool and value is not None:
-            return False
-        size += len(key) + 8
-    # JSON writes a control character in six.
-    return size * 6 <= most
 
 
 def _mapping(
