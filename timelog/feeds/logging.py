@@ -148,8 +148,8 @@ class LogHandler(logging.Handler):
 
 def _extra(values: Mapping[str, Any]) -> dict[str, Any] | None:
     """What the application added to a record."""
-    extra = values.keys() - _KNOWN
-    return fit_fields({key: values[key] for key in sorted(extra, key=str)}) if extra else None
+    extra = {key: value for key, value in values.items() if key not in _KNOWN}
+    return fit_fields(extra) if extra else None
 
 
 def _say_elsewhere(record: logging.LogRecord) -> None:
