@@ -498,6 +498,34 @@ def test_what_timelog_exported_comes_back_as_it_was(path: Path, tmp_path: Path) 
         assert copy.search().to_list() == events
 
 
+@pytest.mark.parametrize(
+    "changed", [{"tags": 5}, {"tags": [5]}, {"source": None}, {"fields": "x"}, {"id": 7}, {"x": 1}]
+)
+def test_what_only_looks_like_a_line_of_timelog(
+    open_log: Open, tmp_path: Path, changed: dict[str, Any]
+) -> None:
+    log = open_log()
+    own = {"timestamp": "2026-07-01T10:00:00.000000Z", "id": "x7", "source": "s", "tags": ["t"],
+           "content": "c", "fields": {"a": 1}}  # fmt: skip
+    assert str(imported(log, tmp_path, own | changed)) == "1 events"
+    (event,) = log.search()
+    assert event.id != "x7" and event.content == "c"
+    assert event.fields["id"] == (own | changed)["id"]
+
+
+def test_deep_and_wide_fields_stay(open_log: Open, tmp_path: Path) -> None:
+    deep: Any = "end"
+    for _ in range(60):
+        deep = [deep]
+    log = open_log()
+    wide = list(range(30_000))
+    assert str(imported(log, tmp_path, {"t": 1, "msg": "x", "deep": deep, "wide": wide})) == (
+        "1 events"
+    )
+    (event,) = log.search()
+    assert event.fields == {"deep": deep, "wide": wide}
+
+
 def test_stdin(open_log: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     log = open_log()
     stdin = io.TextIOWrapper(io.BytesIO(b'{"msg": "a"}\n{"msg": "b"}'))

@@ -16,9 +16,10 @@ import msgspec
 from timelog.event import Limits, is_control, is_flat
 
 LIMITS = Limits()
-# Less deep and less wide than an event may be: a structure may contain itself, several times.
-_DEEPEST = 16
-_MOST_VALUES = 10_000
+# As deep as an event's may be, and more values than its fields have room for: a structure may
+# contain itself, several times.
+_DEEPEST = 64
+_MOST_VALUES = 150_000
 # To this many characters texts of fields are shortened where all together are too large.
 _SHORT = 1024
 _REPLACED = "\N{REPLACEMENT CHARACTER}"

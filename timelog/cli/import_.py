@@ -25,6 +25,7 @@ from timelog.exchange.journald import import_journald
 from timelog.exchange.jsonl import import_jsonl
 from timelog.exchange.theia import import_theia
 
+_DRAWN = 256 * 1024  # bytes
 _Import = Callable[[timelog.EventLog, str, Advance], Imported]
 
 
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         for source in args.sources:
             started = time.monotonic()
             try:
-                report = act(log, source, advance)
+                report = act(log, source, _seldom(advance))
             except (timelog.errors.InvalidInput, OSError) as error:
                 complain(sentence(error))
                 code = ERROR
@@ -73,6 +74,20 @@ def _importer(args: argparse.Namespace) -> _Import:
         zone=chosen_zone(args),
     )
     return lambda log, path, advance: jsonl(log, path, advance=advance)
+
+
+def _seldom(advance: Advance) -> Advance:
+    """Pass on what is done when it is worth drawing: readers tell of every line."""
+    undrawn = 0
+
+    def more(size: int) -> None:
+        nonlocal undrawn
+        undrawn += size
+        if undrawn >= _DRAWN:
+            advance(undrawn)
+            undrawn = 0
+
+    return more
 
 
 def _pair(text: str) -> tuple[str, str]:

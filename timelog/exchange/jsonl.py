@@ -28,8 +28,6 @@ ROLES: Roles = {
     "tags": ("tags",),
     "id": (),
 }
-_OWN = frozenset({"timestamp", "id", "source", "tags", "content", "fields"})
-_OWN_LEAST = frozenset({"timestamp", "id", "content"})
 _NOT_JSON = (ValueError, RecursionError)
 _FOREIGN = re.compile("[\udc80-\udcff]")
 # No event can be larger, however it is written.
@@ -85,6 +83,17 @@ def import_jsonl(
     return report
 
 
+class _Own(msgspec.Struct, forbid_unknown_fields=True):
+    """A line that timelog wrote: these keys, these types, and no other key."""
+
+    timestamp: str
+    id: str
+    source: str
+    tags: list[str]
+    content: str
+    fields: dict[str, Any] = {}
+
+
 class _Reader:
     """Reads one file; ``last`` is the time of the line before."""
 
@@ -131,8 +140,16 @@ class _Reader:
         if not isinstance(values, dict):
             self._report.skip(self._file, offset, "the line is no JSON object")
             return None
-        if values.keys() <= _OWN and values.keys() >= _OWN_LEAST:
-            return self._own(values)
+        own = _own(values)
+        if own is not None:
+            return self._report.event(
+                own.content,
+                source=own.source,
+                tags=(*own.tags, *self._tags),
+                us=self._time(values),
+                id=own.id,
+                fields=own.fields,
+            )
         us = self._time(values)
         level = self._part(values, "level", (str, int, float))
         content = self._part(values, "content", (str,))
@@ -148,18 +165,6 @@ class _Reader:
             us=us,
             id=None if id is None else str(id),
             fields=values,
-        )
-
-    def _own(self, values: dict[str, Any]) -> dict[str, Any]:
-        """The event of a line that timelog wrote."""
-        fields = values.get("fields") or {}
-        return self._report.event(
-            str(values["content"]),
-            source=str(values.get("source", "")),
-            tags=(*values.get("tags", ()), *self._tags),
-            us=self._time(values),
-            id=str(values["id"]),
-            fields=fields if isinstance(fields, dict) else {"fields": fields},
         )
 
     def _part(self, values: dict[str, Any], role: str, kinds: tuple[type, ...]) -> Any:
@@ -204,6 +209,15 @@ def _decoded(line: bytes) -> Any:
         text = line.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
         escaped = _FOREIGN.sub(lambda match: f"\\\\x{ord(match[0]) - 0xDC00:02x}", text)
         return json.loads(escaped)
+
+
+def _own(values: dict[str, Any]) -> _Own | None:
+    if "content" not in values or "id" not in values:
+        return None
+    try:
+        return msgspec.convert(values, _Own)
+    except msgspec.ValidationError:
+        return None
 
 
 def _roles(mapping: Mapping[str, str | Iterable[str]]) -> Roles:
