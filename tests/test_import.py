@@ -29,7 +29,7 @@ from timelog.errors import DamagedError, InvalidInput
 from timelog.exchange import intake
 from timelog.exchange.intake import Imported
 from timelog.exchange.journald import import_journald
-from timelog.exchange.jsonl import import_jsonl
+from timelog.exchange.jsonl import ROLES, import_jsonl
 from timelog.exchange.moments import moment
 from timelog.exchange.theia import import_theia
 
@@ -337,6 +337,29 @@ def test_a_part_of_the_log_is_refused(open_log: Open, path: Path) -> None:
         import_jsonl(log, path)
 
 
+def test_a_disk_that_cannot_be_read_is_told_of(
+    open_log: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Never as if there were no earlier import: the events would come twice."""
+    file = tmp_path / "file"
+    file.write_text('{"msg": "x"}\n')
+    log = open_log()
+    import_jsonl(log, file)
+    plain = {name: getattr(os, name) for name in ("stat", "lstat")}
+    for name in plain:
+
+        def fail(path: Any, *args: Any, name: str = name, **options: Any) -> Any:
+            if os.fspath(path) == str(file):
+                raise OSError(5, "Input/output error")
+            return plain[name](path, *args, **options)
+
+        monkeypatch.setattr(os, name, fail)
+        with pytest.raises(timelog.errors.StorageError):
+            import_jsonl(log, file)
+        monkeypatch.undo()
+    assert log.search().count() == 1
+
+
 # -- JSON lines -----------------------------------------------------------------------------
 
 
@@ -347,16 +370,16 @@ def imported(log: timelog.EventLog, tmp_path: Path, *lines: Any, **options: Any)
     return import_jsonl(log, file, **options)
 
 
-@pytest.mark.parametrize("time", ["timestamp", "time", "ts", "t", "at", "asctime", "@timestamp"])
-@pytest.mark.parametrize("level", ["level", "levelname", "severity"])
-@pytest.mark.parametrize("content", ["message", "msg", "event", "body", "content"])
-def test_the_usual_keys(
-    open_log: Open, tmp_path: Path, time: str, level: str, content: str
-) -> None:
+@pytest.mark.parametrize(
+    ("part", "key"),
+    [(part, key) for part in ("timestamp", "level", "content") for key in ROLES[part]],
+)
+def test_the_usual_keys(open_log: Open, tmp_path: Path, part: str, key: str) -> None:
+    keys = {"timestamp": "time", "level": "severity", "content": "msg", part: key}
     log = open_log()
     line = {
-        time: "2026-07-01T10:00:00.5Z", level: "WARN", content: "größe", "source": "a",
-        "tags": ["b", "c"], "user": {"id": 7}, "id": "x7",
+        keys["timestamp"]: "2026-07-01T10:00:00.5Z", keys["level"]: "WARN",
+        keys["content"]: "größe", "source": "a", "tags": ["b", "c"], "user": {"id": 7}, "id": "x7",
     }  # fmt: skip
     report = imported(log, tmp_path, line)
     assert str(report) == "1 events"

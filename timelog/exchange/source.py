@@ -8,6 +8,7 @@ refused.
 from __future__ import annotations
 
 import os
+import stat
 import sys
 import zlib
 from collections.abc import Iterator
@@ -43,12 +44,26 @@ class Source:
         return os.fsencode(self._path).decode("utf-8", "backslashreplace")
 
     def is_file(self) -> bool:
-        """Whether it can be read again; a pipe or a FIFO cannot."""
-        return self._path != "-" and Path(self._path).is_file()
+        """Whether it can be read again; a pipe or a FIFO cannot, nor what is not there."""
+        if self._path == "-":
+            return False
+        try:
+            return stat.S_ISREG(os.stat(self._path).st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            raise storage_error(f"reading {self.name}", error) from error
+
+    def size(self) -> int:
+        """The bytes it has now. Raises `StorageError`."""
+        try:
+            return os.stat(self._path).st_size
+        except OSError as error:
+            raise storage_error(f"reading {self.name}", error) from error
 
     def check_outside(self, log: Path) -> None:
         """Raise `InvalidInput` if it is a file of the log: it could grow while it is read."""
-        if self.is_file() and Path(self._path).resolve().is_relative_to(log.resolve()):
+        if self.is_file() and Path(_real(self._path)).is_relative_to(_real(log)):
             raise InvalidInput(f"{self.name} is a part of the log that it would be stored in")
 
     @contextmanager
@@ -85,10 +100,7 @@ class Source:
 
     def check(self, place: Place) -> None:
         """Raise `InvalidInput` if the bytes before ``place`` are not those of then."""
-        if (
-            os.path.getsize(self._path) < place.offset
-            or self._checksum(place.offset) != place.checksum
-        ):
+        if self.size() < place.offset or self._checksum(place.offset) != place.checksum:
             raise InvalidInput(
                 f"{self.name} is not the file any more of which {place.offset} bytes are imported; "
                 "import what is new under another name"
@@ -102,7 +114,7 @@ class Source:
 
 def cursor_name(format: str, path: str | os.PathLike[str], behind: str = "") -> str:
     """The name of the cursor of an import of ``path``, at most 256 characters."""
-    real = os.fsencode(os.path.realpath(path))
+    real = os.fsencode(_real(path))
     shown = real.decode("utf-8", "backslashreplace")
     name = f"import {format} {shown}{behind}"
     if len(name) <= _MOST_NAME:
@@ -118,3 +130,11 @@ def place_of(value: Any, states: int) -> Place | None:
         case [str(name), int(offset), int(checksum), *state] if len(state) == states:
             return Place(name, offset, checksum, tuple(state))
     raise DamagedError("what is stored as the place of an earlier import is none; see its cursor")
+
+
+def _real(path: str | os.PathLike[str]) -> str:
+    """The path without links. Raises `StorageError`: half of it would be another name."""
+    try:
+        return os.fspath(os.path.realpath(path, strict=True))
+    except OSError as error:
+        raise storage_error("finding out the path", error) from error

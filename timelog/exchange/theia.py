@@ -96,7 +96,7 @@ def _found(
                 break
             source.check(place)
             offset, place = place.offset, None
-        size = os.path.getsize(root / name)
+        size = source.size()
         if place is None:
             with source.opened() as file:
                 yield from _events(file, size, source, offset, before, report, advance)
