@@ -282,6 +282,16 @@ def test_otel_records(open_log: Open) -> None:
     assert second.fields == {"resource": resource}
 
 
+def test_otel_and_what_timelog_says(open_log: Open, capsys: pytest.CaptureFixture[str]) -> None:
+    log = open_log()
+    logger = provider(LogExporter(log)).get_logger("timelog")
+    logger.emit(LogRecord(body="the disk is full", severity_number=SeverityNumber.WARN))
+    logger.emit(LogRecord(body="nothing of note", severity_number=SeverityNumber.INFO))
+    logger.emit(LogRecord(body="unclear"))
+    assert log.search().count() == 0
+    assert capsys.readouterr().err == "the disk is full\nunclear\n"
+
+
 def test_otel_flush_and_shutdown(path: Path) -> None:
     exporter = LogExporter(path, flush_interval=3600.0)
     logs = provider(exporter, batch=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -10,7 +11,7 @@ import msgspec
 
 from timelog import EventLog
 from timelog.errors import TimelogError, missing_extra
-from timelog.feeds.outlet import Outlet
+from timelog.feeds.outlet import Outlet, is_from_timelog, say_aside
 from timelog.fit import fit_content, fit_fields, fit_source, fit_tags
 from timelog.timestamp import to_datetime
 
@@ -92,8 +93,15 @@ class LogExporter(LogRecordExporter):
             record.severity_number.name if record.severity_number else ""
         )
         nanoseconds = record.timestamp or record.observed_timestamp
+        content = fit_content(_content(record.body))
+        if is_from_timelog(source):
+            # Nearly the numbers of logging: INFO is 9 and 20, WARN 13 and 30.
+            number = record.severity_number.value * 5 // 2 if record.severity_number else 30
+            own = {"name": source, "msg": content, "levelno": number}
+            say_aside(logging.makeLogRecord(own))
+            return
         self._outlet.put(
-            fit_content(_content(record.body)),
+            content,
             fit_source(source),
             fit_tags((severity.lower(), *self._tags)),
             to_datetime(nanoseconds // 1000) if nanoseconds else None,
