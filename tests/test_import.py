@@ -326,6 +326,28 @@ def test_what_the_log_refuses_is_skipped_by_place(open_log: Open, tmp_path: Path
     assert log.audit().ok
 
 
+def test_a_log_with_a_small_buffer_takes_smaller_batches(open_log: Open, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("".join(f'{{"t": {START + n}, "msg": "event {n}"}}\n' for n in range(1000)))
+    log = open_log(max_buffer=65_536, max_content=9_000, max_fields=9_000)
+    assert import_jsonl(log, file).events == 1000
+    assert contents(log) == [f"event {number}" for number in range(1000)]
+    file.write_text(file.read_text() + '{"msg": "%s"}\n' % ("x" * 10_000))
+    report = import_jsonl(log, file)
+    assert (report.events, report.skipped) == (0, 1)
+    assert "max_content" in report.notes[0].reason
+
+
+def test_a_name_that_is_not_utf8(open_log: Open, tmp_path: Path) -> None:
+    file = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\x1b"))
+    file.write_text('{"msg": "x"}\nnonsense\n')
+    log = open_log()
+    report = import_jsonl(log, file)
+    assert (report.events, report.skipped) == (1, 1)
+    assert "\\xff\x1b, byte 13" in str(report.notes[0])
+    assert import_jsonl(log, file).events == 0
+
+
 def test_a_part_of_the_log_is_refused(open_log: Open, path: Path) -> None:
     log = open_log()
     log.append("x", sync=True)

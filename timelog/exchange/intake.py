@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from timelog import EventLog
-from timelog.errors import InvalidInput
+from timelog.errors import BufferFull, InvalidInput
 from timelog.exchange.source import Source
 from timelog.fit import fit_content, fit_fields, fit_source, fit_tags
 from timelog.timestamp import to_datetime
@@ -171,6 +171,14 @@ def _store(log: EventLog, name: str | None, batch: list[Found], report: Imported
             report.skip(bad.source, bad.start, str(error))
             if good:
                 report.events += log.append_many(events(good), cursor=_cursor(name, good[-1]))
+        except BufferFull:
+            if len(batch) == 1:
+                raise
+            # A log with a small buffer; where it is the disk that is slow or full, this says so.
+            log.flush()
+            middle = len(batch) // 2
+            _store(log, name, batch[:middle], report)
+            batch = batch[middle:]
 
 
 def _cursor(name: str | None, last: Found) -> tuple[str, Any] | None:

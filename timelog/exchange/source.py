@@ -96,7 +96,7 @@ class Source:
 
     def place(self, offset: int, state: tuple[Any, ...]) -> list[Any]:
         """The place at ``offset`` as a cursor's value."""
-        return [os.path.basename(self._path), offset, self._checksum(offset), *state]
+        return [os.path.basename(self.name), offset, self._checksum(offset), *state]
 
     def check(self, place: Place) -> None:
         """Raise `InvalidInput` if the bytes before ``place`` are not those of then."""

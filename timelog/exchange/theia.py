@@ -113,16 +113,15 @@ def _data_files(root: Path, report: Imported) -> list[str]:
     """The names of data files in order of time; others are noted."""
     found: list[tuple[int, int, str]] = []
     try:
-        entries = sorted(os.scandir(root), key=lambda entry: entry.name)
+        entries = sorted((entry.name, entry.is_file()) for entry in os.scandir(root))
     except OSError as error:
         raise storage_error(f"reading {root}", error) from error
-    for entry in entries:
-        match = _NAME.fullmatch(entry.name)
-        if match and entry.is_file():
-            found.append((int(match[1]), int(match[2]), entry.name))
+    for name, is_file in entries:
+        match = _NAME.fullmatch(name)
+        if match and is_file:
+            found.append((int(match[1]), int(match[2]), name))
         else:
-            shown = os.fsencode(entry.name).decode("utf-8", "backslashreplace")
-            report.left_alone.append(shown)
+            report.left_alone.append(os.fsencode(name).decode("utf-8", "backslashreplace"))
     return [name for _, _, name in sorted(found)]
 
 
