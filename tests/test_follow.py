@@ -412,6 +412,8 @@ def test_what_was_deleted_is_passed_over(open_log: Open) -> None:
     log.delete(ids[0])
     log.delete(ids[2], erase=True)
     log.delete(ids[4], erase=True)
+    log.append("the only one of its day", timestamp=0, id="alone")
+    log.delete("alone", erase=True)
     assert [item[0] for item in now(log)] == [1, 3]
     assert not gaps(now(log))
 

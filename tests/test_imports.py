@@ -15,8 +15,16 @@ PACKAGE = Path(timelog.__file__).parent
 UNORDERED = {"_version", "__init__", "__main__"}
 FACE = {"timelog", "timelog.errors", "timelog.mounts", "timelog.timestamp"}
 MODULES = {path.stem: path for path in PACKAGE.glob("*.py")}
-CLI = sorted((PACKAGE / "cli").glob("*.py"))
-CONSUME = sorted((PACKAGE / "consume").glob("*.py"))
+# The packages around the face, and what of the ground they may use beside it.
+AROUND = ("consume", "feeds", "exchange", "cli")
+GROUND = {
+    "consume": {"timelog.checksum", "timelog.storage"},
+    "feeds": {"timelog.fit"},
+    "exchange": {"timelog.fit"},
+    "cli": set[str](),
+}
+PACKAGES = [(name, path) for name in AROUND for path in sorted((PACKAGE / name).glob("*.py"))]
+
 
 OS_CALLS = re.compile(
     r"os\.(p?writev?|rename|renames|replace|unlink|remove|removedirs|rmdir|fsync|fdatasync|mkdir"
@@ -107,8 +115,8 @@ def changes(path: Path) -> Iterator[str]:
 def test_the_docstring_lists_every_module_once() -> None:
     order = reading_order()
     assert len(order) == len(set(order))
-    assert set(order) - {"consume", "cli"} == set(MODULES) - UNORDERED
-    assert order[-1] == "cli"
+    assert set(order) - set(AROUND) == set(MODULES) - UNORDERED
+    assert order[-len(AROUND) :] == list(AROUND)
 
 
 @pytest.mark.parametrize("name", sorted(set(MODULES) - UNORDERED))
@@ -124,18 +132,15 @@ def test_the_face_imports_nothing_from_around_it() -> None:
     assert imported(MODULES["_version"]) == set()
 
 
-@pytest.mark.parametrize("path", CLI, ids=lambda path: path.stem)
-def test_the_command_line_uses_only_the_face(path: Path) -> None:
-    foreign = imported(path) - FACE
-    assert {name for name in foreign if not name.startswith("timelog.cli")} <= {"timelog.consume"}
-
-
-@pytest.mark.parametrize("path", CONSUME, ids=lambda path: path.stem)
-def test_what_consumes_a_log_uses_only_the_face_and_the_ground(path: Path) -> None:
-    foreign = imported(path) - FACE - {"timelog.checksum", "timelog.storage"}
-    assert {name for name in foreign if not name.startswith("timelog.consume.")} <= (
-        set() if path.stem == "__init__" else {"timelog.consume"}
-    )
+@pytest.mark.parametrize(
+    ("package", "path"), PACKAGES, ids=[f"{name}.{path.stem}" for name, path in PACKAGES]
+)
+def test_a_package_around_the_face_uses_only_the_face_and_those_before_it(
+    package: str, path: Path
+) -> None:
+    before = {f"timelog.{name}" for name in AROUND[: AROUND.index(package) + 1]}
+    foreign = imported(path) - FACE - GROUND[package]
+    assert {name for name in foreign if ".".join(name.split(".")[:2]) not in before} == set()
 
 
 def test_the_main_module_only_starts_the_command_line() -> None:

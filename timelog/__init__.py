@@ -3,8 +3,9 @@
 The modules, in reading order (each imports only from those before it):
 
 ground   `errors`, `damage`, `timestamp`, `quantity`, `span`, `event`, `storage` (every call that
-         changes the disk), `dry`, `guard`, `signals`, `mounts`, `timer`, `uuid7`, `checksum`,
-         `ahead`, `worker`, `deadline`, `horizons`, `clockguard`, `retention`, `frames`, `options`
+         changes the disk), `fit`, `dry`, `guard`, `signals`, `mounts`, `timer`, `uuid7`,
+         `checksum`, `ahead`, `worker`, `deadline`, `horizons`, `clockguard`, `retention`,
+         `frames`, `options`
 format   `names` (every file name), `codec` (events as lines), `positions`, `journal`, `blocktext`
 state    `memfile`, `buffer` (events not yet on disk), `segment`, `ledger`, `removal`,
          `checkpoint`, `day`, `lock`, `recent`, `indexstate`,
@@ -20,7 +21,8 @@ work     `encode`, `rotate`, `quarantine`, `sweep`, `repair`, `commit`, `flush`,
          `recover`
 face     `store` (the parts put together), `health`, `status`, `audit`, `lookup`, `care`,
          `safekeeping`, `entry`, `follow`, `log` (`EventLog`), this module
-around   `consume` (projections, and work for workers), `cli`
+around   `consume` (projections, and work for workers), `feeds` (events from logging and its like),
+         `exchange` (import and export), `cli`
 """
 
 from __future__ import annotations

@@ -113,12 +113,35 @@ def check_fields(fields: object, limits: Limits) -> msgspec.Raw | msgspec.UnsetT
         raise InvalidEvent(f"fields must be a dict with str keys, not {type(fields).__name__}")
     if not fields:
         return msgspec.UNSET
-    encoded = msgspec.json.encode(_plain("fields", fields, 0))
+    encoded = msgspec.json.encode(fields if is_flat(fields) else _plain("fields", fields, 0))
     if len(encoded) > limits.fields:
         raise InvalidEvent(
             f"fields have {len(encoded)} bytes, more than the limit of {limits.fields}"
         )
     return msgspec.Raw(encoded)
+
+
+def is_flat(fields: Mapping[Any, Any]) -> bool:
+    """Whether ``fields`` are a few plain values that JSON has as they are.
+
+    Told in a fraction of the time that a look into nested ones takes, so it says no to some that
+    could be stored.
+    """
+    for key, value in fields.items():
+        if type(key) is not str or not key.isascii():
+            return False
+        kind = type(value)
+        if kind is str:
+            if not value.isascii():
+                return False
+        elif kind is int:
+            if not -(2**63) <= value < 2**63:
+                return False
+        elif (
+            kind is not bool and value is not None and not (kind is float and math.isfinite(value))
+        ):
+            return False
+    return True
 
 
 def is_control(character: str) -> bool:

@@ -200,10 +200,12 @@ class Index(CatchUp):
                 if day.lowest >= end or day.position_end <= start:
                     continue
                 try:
-                    files = self.find_files(day.start) or FileIndex()
+                    files = self.find_files(day.start)
                 except DamagedError as error:
                     self.found_damage(damaged_day(day.start, error))
                     unknown.append((day.lowest, day.position_end))
+                    continue
+                if files is None:
                     continue
                 blocks += [
                     block

@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import timelog
 from timelog import names, shelf
@@ -50,7 +50,7 @@ class Group(NamedTuple):
     """
 
     events: tuple[Event, ...]
-    cursor: tuple[str, int | str] | None = None
+    cursor: tuple[str, Any] | None = None
     killed: bool = False
     gone: frozenset[str] = frozenset()
     erased: frozenset[str] = frozenset()
@@ -60,7 +60,7 @@ class Found(NamedTuple):
     """What a recovered log says."""
 
     events: tuple[Event, ...]
-    cursors: dict[str, int | str]
+    cursors: dict[str, Any]
     sequence: int
     position: int
     lost: int
@@ -238,7 +238,7 @@ class _State(NamedTuple):
     lost: int
     missing: tuple[tuple[int, int], ...]
     damage: tuple[Damage, ...]
-    cursors: dict[str, int | str]
+    cursors: dict[str, Any]
     blocks: tuple[tuple[str, tuple[Block, ...]], ...]
     tombstones: tuple[Deleted, ...]
     horizons: tuple[dict[str, int], ...]

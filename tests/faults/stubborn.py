@@ -130,7 +130,7 @@ class StubbornRun(Run):
         self._insist(
             log, lambda log: step(log, act, gone, erased, flushes=flushes), act, reopen=reopen
         )
-        self._going = frozenset()
+        self._going = self.announced = frozenset()
 
     def close(self, log: timelog.EventLog) -> None:
         """As `Run.close`."""
@@ -194,6 +194,7 @@ class StubbornRun(Run):
         gone = {id for group in self.groups for id in group.gone} - self._going
         if not self._going & there:
             gone |= self._going
+        gone |= self.announced - there
         issued = [event for event in issued if event.id not in gone]
         earlier = [*self._earlier, *(event for event in self._perhaps if event.id in there)]
         expected = sorted(earlier + issued, key=lambda event: event.timestamp)

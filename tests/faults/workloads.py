@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
+import msgspec
 import pytest
 
 import timelog
@@ -22,13 +23,19 @@ from tests.faults.oracle import FOLLOWER, NEEDLE, SNAPSHOTS, Group
 from tests.rig import Killed, abandon
 from timelog import flush, indexer, rewrite, rotate
 from timelog.event import Event
+from timelog.exchange import intake
+from timelog.exchange.jsonl import import_jsonl
+from timelog.exchange.source import Source
 from timelog.indexer import is_possible
 from timelog.storage import Storage
+from timelog.timestamp import from_datetime
 
 # The clock of `ModelStorage` begins 20 seconds after this full minute.
 T = 1_699_999_980
 MINUTE = 60
 DAY = 86_400
+# What is imported: lines as timelog writes them, so that the ids are known.
+_LINES = Path(__file__).with_name("imported.jsonl")
 # When the machine was started, long before.
 _BOOTED = T - 100 * DAY
 
@@ -100,10 +107,12 @@ class Run:
         self.groups: list[Group] = []
         self.acknowledged = 0
         self.cursors: set[str] = set()
+        # The ids of events that a step may not have appended yet.
+        self.announced: frozenset[str] = frozenset()
         self._sync = sync
         self._number = 0
         self._waiting: dict[timelog.EventLog, list[Event]] = {}
-        self._cursor: dict[timelog.EventLog, tuple[str, int | str]] = {}
+        self._cursor: dict[timelog.EventLog, tuple[str, Any]] = {}
         self._logs: list[timelog.EventLog] = []
 
     def open(self) -> timelog.EventLog:
@@ -132,7 +141,7 @@ class Run:
         )
 
     def put(
-        self, log: timelog.EventLog, *times: int, cursor: tuple[str, int | str] | None = None
+        self, log: timelog.EventLog, *times: int, cursor: tuple[str, Any] | None = None
     ) -> None:
         """Append events of these times as one; they wait in memory."""
         events = [self.event(at) for at in times]
@@ -142,14 +151,26 @@ class Run:
         self,
         log: timelog.EventLog,
         events: list[Event],
-        cursor: tuple[str, int | str] | None = None,
+        cursor: tuple[str, Any] | None = None,
     ) -> None:
         """Append ``events`` as one; they wait in memory."""
+        self._note(log, events, cursor)
+        log.append_many(events, cursor=cursor)
+
+    def announce(
+        self, log: timelog.EventLog, events: list[Event], cursor: tuple[str, Any] | None
+    ) -> None:
+        """Note that the next step appends ``events`` and the cursor, at some time within it."""
+        self._note(log, events, cursor)
+        self.announced = frozenset(event.id for event in events)
+
+    def _note(
+        self, log: timelog.EventLog, events: list[Event], cursor: tuple[str, Any] | None
+    ) -> None:
         self._waiting[log] += events
         if cursor is not None:
             self._cursor[log] = cursor
             self.cursors.add(cursor[0])
-        log.append_many(events, cursor=cursor)
 
     def flush(self, log: timelog.EventLog) -> None:
         """What a background flush does."""
@@ -205,6 +226,7 @@ class Run:
         """
         self._begin(log, step=Group((), None, False, gone, erased), flushes=flushes)
         act()
+        self.announced = frozenset()
         self._acknowledge()
 
     def dies_in_step(
@@ -417,6 +439,24 @@ def ingest(run: Run) -> None:
     run.put(log, 301, cursor=("file", 6))
     run.sync(log)
     run.put(log, 302, cursor=("other", 1))
+    run.close(log)
+
+
+@workload(settings={(intake, "_MOST_EVENTS"): 3})
+def imported(run: Run) -> None:
+    """A file of JSON lines in several batches, imported once more where it was cut off."""
+    log = run.open()
+    run.put(log, 1, 400)
+    lines = _LINES.read_bytes()
+    events = [msgspec.json.decode(line, type=Event) for line in lines.splitlines()]
+    source = Source(_LINES)
+    name = source.cursor_name("jsonl")
+    assert name is not None
+    last = from_datetime(events[-1].timestamp)
+    run.announce(log, events, (name, source.place(len(lines), (last,))))
+    run.step(log, lambda: import_jsonl(log, _LINES))
+    run.step(log, lambda: import_jsonl(log, _LINES))
+    run.put(log, 2)
     run.close(log)
 
 

@@ -5,12 +5,14 @@ namespace), then one module a command, each with ``run(args)``, which returns th
 them: `times` and `stamps` (times as people and as log files write them), `lines` (bytes to lines),
 `selection` (which events), `output` and `escape` (events as text), `cursorfile`, `report`,
 `stream` (stdout, colour, pager), `signals`, and `base` (what all share). Of `torture`: `disk` and
-`trial` (what is tried), `tally`, `guarantee`, `child`. Commands use the public library only.
+`trial` (what is tried), `tally`, `guarantee`, `child`; of `simulate`: `load`. Commands use the
+public library only, and the packages around it.
 """
 
 from __future__ import annotations
 
 import importlib
+import keyword
 import os
 import sys
 from collections.abc import Sequence
@@ -63,7 +65,8 @@ def _run(argv: Sequence[str]) -> int:
     except SystemExit as exit:  # argparse has printed the help or the version
         return int(exit.code or 0)
     # Imported by name: a command's start does not wait for the others' imports.
-    command = importlib.import_module(f"timelog.cli.{args.command}")
+    module = args.command + "_" * keyword.iskeyword(args.command)
+    command = importlib.import_module(f"timelog.cli.{module}")
     code: int = command.run(args)
     return code
 

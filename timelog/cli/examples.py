@@ -34,6 +34,39 @@ or a format of strptime (man 3 strptime), with or without the year. A line witho
 takes the time of the line before it. A time without a zone is LOCAL time, unless --utc, --tz or
 TIMELOG_TZ say otherwise."""
 
+IMPORT = """examples:
+  timelog --dir data import --format theia ./theia-data
+  timelog import --format jsonl app.log.json --source app
+  timelog import --format jsonl odd.json --map content=text --map timestamp=when --utc
+  journalctl -o export | timelog import --format journald -
+
+A file is imported once: cut off, or asked again, the command goes on where it stopped. What cannot
+be read is reported by file and byte, and skipped. Of JSON lines, what is no part of an event goes
+into the fields. A time without a zone is LOCAL time, unless --utc, --tz or TIMELOG_TZ say
+otherwise.
+
+exit code: 0 everything is stored, 1 something was skipped, 2 an error"""
+
+EXPORT = f"""examples:
+  timelog --dir data export -O all.jsonl
+  timelog export --format csv --since -1d --tag auth -O auth.csv
+  timelog export --format parquet -S 2026-11-01 -U 2026-12-01 -O november.parquet --force
+  timelog export -s sshd | jq -r .content
+
+A file is there whole or not at all. In CSV, a text that a spreadsheet would take for a formula has
+an apostrophe before it, unless --exact. Parquet needs -O, and pip install 'timelog[arrow]'.
+
+exit code: 0 something was written, 1 nothing matched, 2 an error, 3 damage was met
+{TIMES}"""
+
+SIMULATE = """examples:
+  timelog --dir data simulate --rate 200 --duration 30s
+  timelog simulate --rate 5 --duration 2s -o short-iso > app.log
+  timelog simulate --rate 1000 --source web-1 --source web-2 --seed 7
+
+Events of a web server, a login service and a shop, with bursts, levels and tracebacks. The rate is
+kept on average; where the machine cannot keep it, the summary says what it was."""
+
 SEARCH = f"""examples:
   timelog search --since -1h --tag auth --grep 'Failed password'
   timelog search -S 'yesterday 10:00' -U today -s sshd -s sudo -o short-iso

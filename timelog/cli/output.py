@@ -6,13 +6,14 @@ import functools
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import msgspec
 
 from timelog import Event
 from timelog.cli.escape import escape, escape_json, escape_lines
 from timelog.cli.times import MONTHS, Zone, in_zone
+from timelog.exchange import ndjson
 from timelog.timestamp import EPOCH
 
 Format: TypeAlias = Callable[[Event], str]  # an event as text, with its newline at the end
@@ -22,17 +23,6 @@ _SECOND = timedelta(seconds=1)
 NAMES = ("short", "short-iso", "json", "json-pretty", "cat", "verbose")
 
 _RESET, _TIME, _SOURCE, _TAGS, _MATCH = "\x1b[0m", "\x1b[32m", "\x1b[36m", "\x1b[33m", "\x1b[1;31m"
-
-
-class _Line(msgspec.Struct, gc=False, omit_defaults=True):
-    """The keys of a segment's line, in their order; ``fields`` only where there are any."""
-
-    timestamp: str
-    id: str
-    source: str
-    tags: tuple[str, ...]
-    content: str
-    fields: dict[str, Any] = {}
 
 
 _encode = msgspec.json.Encoder().encode
@@ -76,9 +66,7 @@ def utc(moment: datetime) -> str:
 
 def json_line(event: Event) -> str:
     """Return the line that the event is in its segment."""
-    time = utc(event.timestamp)
-    line = _Line(time, event.id, event.source, event.tags, event.content, event.fields)
-    return _encode(line).decode() + "\n"
+    return ndjson.json_line(event).decode()
 
 
 def _terminal_json(event: Event) -> str:

@@ -1,7 +1,7 @@
 """Every command and option of ``timelog``, in one place, each with examples in its help.
 
-The name of a command is that of its module. Completions are made by walking what `make_parser`
-returns.
+The name of a command is that of its module (``import_`` for ``import``). Completions are made by
+walking what `make_parser` returns.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from timelog import __version__
 from timelog.cli import examples
 from timelog.cli.base import CommandError, text_argument
 from timelog.cli.output import NAMES
+from timelog.errors import InvalidTime
+from timelog.timestamp import SECOND, parse_relative
 
 
 class Parser(argparse.ArgumentParser):
@@ -40,8 +42,12 @@ def make_parser() -> Parser:
     _ingest(
         _command(commands, "ingest", "store the lines of files, one event a line", examples.INGEST)
     )
+    _import(
+        _command(commands, "import", "store the events of other programs' files", examples.IMPORT)
+    )
     _search(_command(commands, "search", "print the events that match", examples.SEARCH))
     _follow(_command(commands, "follow", "print events as they arrive, and go on", examples.FOLLOW))
+    _export(_command(commands, "export", "write the events that match to a file", examples.EXPORT))
     _files(_command(commands, "files", "print which files hold a range of time", examples.FILES))
     _status(
         _command(
@@ -76,6 +82,7 @@ def make_parser() -> Parser:
         _command(commands, "dispatch", "hand events to workers over a socket", examples.DISPATCH)
     )
     _delete(_command(commands, "delete", "hide single events for ever", examples.DELETE))
+    _simulate(_command(commands, "simulate", "make load as a real service does", examples.SIMULATE))
     _command(commands, "demo", "make a small log and show what can be done with it", examples.DEMO)
     completion = _command(
         commands, "completion", "print completions for a shell", examples.COMPLETION
@@ -308,6 +315,70 @@ def _follow(parser: Parser) -> None:
     add("--no-wait", action="store_true", help="end where the log ends now")
     _add_format(parser)
     _add_strict(parser)
+
+
+def _import(parser: Parser) -> None:
+    add = parser.add_argument
+    add("sources", metavar="SRC", nargs="+", help="a file, - for stdin; of theia a directory")
+    add(
+        "--format",
+        choices=("theia", "jsonl", "journald"),
+        required=True,
+        help="theia's data directory, JSON lines, or journalctl -o export",
+    )
+    add(
+        "--map",
+        metavar="PART=KEY",
+        type=text_argument,
+        action="append",
+        default=[],
+        help="take PART (timestamp, level, content, source, tags, id) from KEY; repeatable",
+    )
+    _add_labels(parser, "where events come from whose line does not say")
+    add("-q", "--quiet", action="store_true", help="no progress, no summary")
+    _add_zone(parser)
+
+
+def _export(parser: Parser) -> None:
+    add = parser.add_argument
+    _add_range(parser)
+    _add_selection(parser)
+    add(
+        "--format",
+        choices=("jsonl", "csv", "parquet"),
+        default="jsonl",
+        help="JSON lines, CSV, or Parquet (jsonl)",
+    )
+    add("-O", "--output-file", metavar="FILE", help="the file to write (stdout)")
+    add("--force", action="store_true", help="replace FILE if it is there")
+    add("--exact", action="store_true", help="CSV: also what a spreadsheet takes for a formula")
+    _add_zone(parser)
+
+
+def _simulate(parser: Parser) -> None:
+    add = parser.add_argument
+    add("--rate", metavar="N", type=_seconds, required=True, help="events a second, on average")
+    add("--duration", metavar="TIME", type=_duration, help="how long: 30s, 5m, 1h (until Ctrl-C)")
+    add(
+        "-s",
+        "--source",
+        "--sources",
+        metavar="SOURCE",
+        dest="sources",
+        type=text_argument,
+        action="append",
+        default=[],
+        help="a source; repeatable (sshd, nginx, app)",
+    )
+    add("--seed", metavar="N", type=int, default=1, help="the same seed, the same events (1)")
+    add(
+        "-o",
+        "--output",
+        metavar="FORMAT",
+        choices=NAMES,
+        help=f"print the events instead of storing them: one of {', '.join(NAMES)}",
+    )
+    add("-q", "--quiet", action="store_true", help="no summary")
     _add_zone(parser)
 
 
@@ -482,6 +553,15 @@ def _seconds(text: str) -> float:
     if not 0 < seconds < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
     return seconds
+
+
+def _duration(text: str) -> float:
+    """Seconds of ``30s``, ``5m`` or a plain number."""
+    try:
+        seconds = parse_relative(text) / SECOND
+    except InvalidTime:
+        return _seconds(text)
+    return _seconds(str(seconds))
 
 
 def _count(text: str) -> int:

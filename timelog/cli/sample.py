@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 from timelog.timestamp import MINUTE, to_datetime
@@ -27,7 +28,7 @@ def sample_events(end_us: int, count: int = 300, seed: int = 2026) -> list[dict[
     """
     chance = random.Random(seed)
     times = sorted(end_us - chance.randrange(1, SPAN) for _ in range(count))
-    makers = chance.choices((_sshd, _nginx, _app), weights=(3, 5, 2), k=count)
+    makers = chance.choices(list(MAKERS.values()), weights=(3, 5, 2), k=count)
     return [
         {"timestamp": to_datetime(us), **make(chance)}
         for us, make in zip(times, makers, strict=True)
@@ -60,3 +61,11 @@ def _app(chance: random.Random) -> dict[str, Any]:
 
 def _event(source: str, content: str, *tags: str, **fields: Any) -> dict[str, Any]:
     return {"source": source, "content": content, "tags": tags, "fields": fields}
+
+
+# What makes an event of a service, by its name.
+MAKERS: dict[str, Callable[[random.Random], dict[str, Any]]] = {
+    "sshd": _sshd,
+    "nginx": _nginx,
+    "app": _app,
+}

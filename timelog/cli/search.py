@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
             found = _print(args, results, pattern)
         if results.gone:
             complain(results.gone)
-        damage = _damage(log, results)
+        damage = damage_met(log, results)
     for text in damage:
         complain_once(text)
     if damage and args.strict:
@@ -111,7 +111,7 @@ def _print(args: argparse.Namespace, results: Results, pattern: re.Pattern[str] 
     return found
 
 
-def _damage(log: EventLog, results: Results) -> list[str]:
+def damage_met(log: EventLog, results: Results) -> list[str]:
     """Return what was met on the way: in blocks, and in the records that say which there are."""
     health = log.health()
     texts = [f"damaged: {damage}" for damage in (*map(str, results.damage), *health.damage)]
