@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -19,8 +21,8 @@ from hypothesis import strategies as st
 
 import timelog
 from timelog.cli import main
-from timelog.cli.lines import Tally, read_lines
 from timelog.cli.progress import progress_of
+from timelog.ingest.lines import Tally, read_lines
 from timelog.timestamp import from_datetime, to_text
 
 LOGHUB = Path(__file__).resolve().parents[2] / "shared/data/loghub"
@@ -368,6 +370,95 @@ def test_without_rich_there_is_no_bar(
     with progress_of([str(tmp_path)], True) as advance:
         advance(1)
     assert capsys.readouterr() == ("", "")
+
+
+# -- what is found out, and following -------------------------------------------------------
+
+
+def test_times_are_found_out_and_that_is_said(ingest: Ingest, tmp_path: Path) -> None:
+    (tmp_path / "a.log").write_text("2026-03-01T10:00:00Z one\n")
+    (tmp_path / "b.log").write_text("Mar  1 11:00:00 host two\n")
+    (tmp_path / "c.log").write_text("01/03/2019 three\n")
+    names = [str(tmp_path / name) for name in ("a.log", "b.log", "c.log")]
+    done = ingest(*names, "--utc", "--timestamp-format-for", "c*=%d/%m/%Y", "--year", "2020")
+    assert done.err.splitlines()[:2] == [
+        "timelog: a.log: times are read as 'iso'",
+        "timelog: b.log: times are read as 'syslog'",
+    ]
+    times = {event.source: f"{event.timestamp:%Y-%m-%d %H:%M}" for event in done.events}
+    assert times == {
+        "a.log": "2026-03-01 10:00",
+        "b.log": "2020-03-01 11:00",
+        "c.log": "2019-03-01 00:00",
+    }
+    done = ingest(names[0], "--timestamp-format", "none", "-q")
+    assert done.err == ""
+    assert sum(event.timestamp.year == 2026 for event in done.events) == 2
+
+
+def test_compressed_files_and_records(ingest: Ingest, tmp_path: Path) -> None:
+    (tmp_path / "a.log.gz").write_bytes(gzip.compress(b"one\n  more\ntwo\n"))
+    torn = gzip.compress(b"three\n" * 9)[:-9]
+    (tmp_path / "b.log.gz").write_bytes(torn)
+    done = ingest(str(tmp_path / "a.log.gz"), str(tmp_path / "b.log.gz"), "--multiline", "indent")
+    assert done.code == 2 and "b.log.gz: Compressed file ended" in done.err
+    assert done.contents[:2] == ["one\n  more", "two"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["-", "--follow"], "stdin cannot be followed"),
+        (["a", "--year", "x"], "not a year"),
+        (["a", "--multiline", "("], "no regular expression"),
+        (["a", "--timestamp-format-for", "*=%Q"], "%Q"),
+    ],
+)
+def test_what_cannot_be_done_is_said(
+    ingest: Ingest, argv: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["ingest", *argv]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_following_files_until_a_signal(tmp_path: Path) -> None:
+    (tmp_path / "a.log").write_text("2026-03-01T10:00:00Z one\n")
+    log = tmp_path / "log"
+
+    def follow() -> subprocess.Popen[str]:
+        argv = ["--dir", str(log), "ingest", "--follow", "--poll", "0.05", str(tmp_path / "a.log")]
+        return subprocess.Popen(
+            [sys.executable, "-m", "timelog", *argv], stderr=subprocess.PIPE, text=True
+        )
+
+    def until(contents: list[str]) -> None:
+        deadline = time.monotonic() + 60
+        found: list[str] = []
+        while found != contents and time.monotonic() < deadline:
+            try:
+                with timelog.open(log, mode="r") as opened:
+                    found = [event.content[21:] for event in opened.search()]
+            except timelog.TimelogError:
+                continue  # it is just being made
+        assert found == contents
+
+    child = follow()
+    until(["one"])
+    with open(tmp_path / "a.log", "a") as file:
+        file.write("2026-03-01T10:00:01Z two\nhalf")
+    until(["one", "two"])
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert err.splitlines()[0] == "timelog: a.log: times are read as 'iso'"
+    assert err.splitlines()[1].startswith("timelog: stopped after 2 events, 50 bytes")
+    child = follow()
+    with open(tmp_path / "a.log", "a") as file:
+        file.write("\n2026-03-01T10:00:02Z three\n")
+    until(["one", "two", "", "three"])
+    child.terminate()
+    child.communicate(timeout=60)
+    assert child.returncode == 143
 
 
 # -- real log files -------------------------------------------------------------------------

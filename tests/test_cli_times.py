@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from timelog import Event
-from timelog.cli.base import CommandError
 from timelog.cli.output import iso, json_line, make_format
-from timelog.cli.stamps import LineTimes
-from timelog.cli.times import find_zone, parse_time
-from timelog.errors import InvalidTime
+from timelog.cli.times import parse_time
+from timelog.errors import InvalidInput, InvalidTime
+from timelog.ingest.stamps import LineTimes
 from timelog.timestamp import DAY, END, FIRST, HOUR, MINUTE, SECOND, from_text, to_datetime, to_text
+from timelog.zones import find_zone
 
 NOW = from_text("2026-11-21T20:47:31.500000Z")
 BERLIN = find_zone("Europe/Berlin")
@@ -279,7 +279,7 @@ def test_a_remembered_time_is_not_taken_for_a_longer_one() -> None:
     ],
 )
 def test_a_format_that_cannot_be_used_is_refused_at_once(form: str, says: str) -> None:
-    with pytest.raises(CommandError, match=says):
+    with pytest.raises(InvalidInput, match=says):
         finder(form)
 
 

@@ -13,11 +13,12 @@ import timelog
 
 PACKAGE = Path(timelog.__file__).parent
 UNORDERED = {"_version", "__init__", "__main__"}
-FACE = {"timelog", "timelog.errors", "timelog.mounts", "timelog.timestamp"}
+FACE = {"timelog", "timelog.errors", "timelog.mounts", "timelog.timestamp", "timelog.zones"}
 MODULES = {path.stem: path for path in PACKAGE.glob("*.py")}
 # The packages around the face, and what of the ground they may use beside it.
-AROUND = ("consume", "feeds", "exchange", "cli")
+AROUND = ("ingest", "consume", "feeds", "exchange", "cli")
 GROUND = {
+    "ingest": {"timelog.checksum"},
     "consume": {"timelog.checksum", "timelog.storage"},
     "feeds": {"timelog.fit"},
     "exchange": {"timelog.fit"},

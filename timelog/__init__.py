@@ -2,8 +2,8 @@
 
 The modules, in reading order (each imports only from those before it):
 
-ground   `errors`, `damage`, `timestamp`, `quantity`, `span`, `event`, `storage` (every call that
-         changes the disk), `fit`, `dry`, `guard`, `signals`, `mounts`, `timer`, `uuid7`,
+ground   `errors`, `damage`, `timestamp`, `zones`, `quantity`, `span`, `event`, `storage` (every
+         call that changes the disk), `fit`, `dry`, `guard`, `signals`, `mounts`, `timer`, `uuid7`,
          `checksum`, `ahead`, `worker`, `deadline`, `horizons`, `clockguard`, `retention`,
          `frames`, `options`
 format   `names` (every file name), `codec` (events as lines), `positions`, `journal`, `blocktext`
@@ -21,8 +21,8 @@ work     `encode`, `rotate`, `quarantine`, `sweep`, `repair`, `commit`, `flush`,
          `recover`
 face     `store` (the parts put together), `health`, `status`, `audit`, `lookup`, `care`,
          `safekeeping`, `entry`, `follow`, `log` (`EventLog`), this module
-around   `consume` (projections, and work for workers), `feeds` (events from logging and its like),
-         `exchange` (import and export), `cli`
+around   `ingest` (files that grow), `consume` (projections, and work for workers), `feeds` (events
+         from logging and its like), `exchange` (import and export), `cli`
 """
 
 from __future__ import annotations

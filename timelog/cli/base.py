@@ -15,7 +15,7 @@ from typing import Literal
 
 import timelog
 from timelog.cli.escape import escape
-from timelog.cli.times import Zone, find_zone
+from timelog.zones import Zone, find_zone
 
 FOUND = 0
 NOTHING = 1

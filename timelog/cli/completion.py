@@ -69,7 +69,7 @@ def _command(name: str, parser: argparse.ArgumentParser, words: tuple[str, ...] 
         parser.description or "",
         options,
         words,
-        "files" in takes,
+        bool(takes & {"files", "paths"}),
         bool(takes & {"directory", "dest", "snapshot"}),
     )
 

@@ -23,8 +23,8 @@ from timelog.cli.base import (
 from timelog.cli.escape import escape
 from timelog.cli.output import iso, utc
 from timelog.cli.stream import put
-from timelog.cli.times import Zone
 from timelog.timestamp import to_datetime
+from timelog.zones import Zone
 
 
 def run(args: argparse.Namespace) -> int:

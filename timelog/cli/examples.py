@@ -23,16 +23,32 @@ APPEND = f"""examples:
   timelog append -- '--this text begins with a dash'
 {TIMES}"""
 
-INGEST = """examples:
+_FORMATS = """
+The whole line stays the content. FORMAT says how lines tell their time: auto (found out from the
+first lines, and said on stderr), none (the time of arrival), iso, iso-later, logfmt, json, syslog,
+syslog-year, syslog-late-year, apache, apache-access, slashes, compact, month-day, digits, unix,
+unix-ms, unix-us, unix-ns; or a format of strptime (man 3 strptime) at the start of each line, with
+or without the year. A line without such a time takes the time of the line before it. A time without
+a zone is LOCAL time, unless --utc, --tz or TIMELOG_TZ say otherwise."""
+
+INGEST = f"""examples:
   timelog ingest /var/log/nginx/*.log --tag web
   timelog ingest /var/log/syslog --timestamp-format '%b %d %H:%M:%S'
   timelog ingest app.log --timestamp-format iso --utc
+  timelog ingest old.log.gz --year 2019 --multiline indent
+  timelog ingest --follow app.log               on and on; what was read before is not read again
   journalctl -f -o short-iso | timelog ingest - --source journal --timestamp-format iso
+{_FORMATS}"""
 
-The whole line stays the content. FORMAT is read at the start of each line: iso, unix (seconds),
-or a format of strptime (man 3 strptime), with or without the year. A line without such a time
-takes the time of the line before it. A time without a zone is LOCAL time, unless --utc, --tz or
-TIMELOG_TZ say otherwise."""
+WATCH = f"""examples:
+  timelog watch /var/log --glob '*.log' --glob syslog
+  timelog watch /srv --recursive --multiline time --tag app --name srv
+  timelog watch /var/log --timestamp-format-for 'app*=%d.%m.%Y %H:%M:%S'
+
+Each line is stored once, however files are renamed, compressed or deleted, and whenever this is
+killed: the places are kept in the log, under --name, which one process may use at a time. What is
+truncated before it was read is lost.
+{_FORMATS}"""
 
 IMPORT = """examples:
   timelog --dir data import --format theia ./theia-data

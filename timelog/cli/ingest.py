@@ -13,63 +13,42 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 import timelog
 from timelog.cli.base import (
     ERROR,
     FOUND,
-    chosen_zone,
+    CommandError,
     complain,
     open_log,
     text_argument,
 )
-from timelog.cli.lines import Tally, read_lines
 from timelog.cli.progress import Advance, progress_of
 from timelog.cli.signals import Interrupts
-from timelog.cli.stamps import LineTimes
-from timelog.timestamp import to_datetime
-
-# The library's own limits, which an event of a line must not exceed.
-_MAX_CONTENT = 1024 * 1024
-_MAX_SOURCE = 256
-_BATCH = 5_000  # events; their text is bounded by what `read_lines` yields at once
-# Flushed by the amount, too: the timer alone lets a fast file fill half of the log's buffer.
-_FLUSH_BYTES = 8 * 1024 * 1024
-_FLUSH_EVENTS = 8 * _BATCH
+from timelog.cli.watch import follow, keywords_of, summary
+from timelog.ingest import Once, Options, open_stream
 
 
 @dataclass
 class _Job:
-    """What the files of one run share, and what was counted so far."""
+    """What the files of one run share."""
 
-    tags: tuple[str, ...]
-    source: str | None
-    times: LineTimes | None
+    options: Options
     interrupts: Interrupts = field(default_factory=Interrupts)
-    tally: Tally = field(default_factory=Tally)
-    events: int = 0
-    without_time: int = 0
-    flushed: tuple[int, int] = (0, 0)  # bytes and events that were read when it was flushed last
-
-    def is_flush_due(self) -> bool:
-        """Whether much has been read since the last flush; the answer counts as one."""
-        new_bytes = self.tally.bytes - self.flushed[0]
-        if new_bytes < _FLUSH_BYTES and self.events - self.flushed[1] < _FLUSH_EVENTS:
-            return False
-        self.flushed = (self.tally.bytes, self.events)
-        return True
 
 
 def run(args: argparse.Namespace) -> int:
     """Store the lines of ``args.files``; when this returns 0 they are all on the disk.
 
-    A file that cannot be read is reported, and the others are still stored (exit code 2).
+    A file that cannot be read is reported, and the others are still stored (exit code 2). With
+    ``--follow`` goes on, as ``timelog watch`` does.
     """
-    times = None
-    if args.timestamp_format is not None:
-        times = LineTimes(args.timestamp_format, chosen_zone(args), _now_us)
-    job = _Job(tuple(args.tags), args.source, times)
+    if args.follow:
+        if "-" in args.files:
+            raise CommandError("stdin cannot be followed with --follow; leave it out for a pipe")
+        return follow(args, args.files)
+    job = _Job(Options(**keywords_of(args)))
     started = time.monotonic()
     finished = False
     try:
@@ -83,55 +62,35 @@ def run(args: argparse.Namespace) -> int:
         finished = True
     finally:
         if not args.quiet:
-            summary = _summary(job, time.monotonic() - started)
-            complain(summary if finished else f"stopped after {summary}")
+            text = summary(job.options.tally, time.monotonic() - started)
+            complain(text if finished else f"stopped after {text}")
     return code
 
 
 def _store_files(job: _Job, log: timelog.EventLog, names: Sequence[str], advance: Advance) -> int:
+    once = Once(log, job.options)
     code = FOUND
     for name in names:
         try:
-            with _reader(job, name, log.path, advance) as read:
-                _store(job, log, _source(job, name), read)
+            with _reader(job, name, log.path, advance) as (read, changed_us):
+                shown = "" if name == "-" else text_argument(os.path.basename(name))
+                once.store(read, shown, job.options.source_of(shown), changed_us)
         except timelog.TimelogError:  # the log's own trouble, some of which is an OSError, too
             raise
         except OSError as error:
-            complain(f"{text_argument(name)}: {error.strerror}")
+            complain(f"{text_argument(name)}: {error.strerror or error}")
+            code = ERROR
+        except EOFError as error:
+            complain(f"{text_argument(name)}: {error}")
             code = ERROR
     return code
-
-
-def _store(job: _Job, log: timelog.EventLog, source: str, read: Callable[[int], bytes]) -> None:
-    # The last time this file showed; until it shows one, lines have the time of their arrival.
-    last_us, last = None, None
-
-    def event(content: str) -> dict[str, Any]:
-        nonlocal last_us, last
-        made: dict[str, Any] = {"content": content, "source": source, "tags": job.tags}
-        if job.times is not None:
-            us = job.times.find(content)
-            if us is None:
-                job.without_time += 1
-            elif us != last_us:
-                last_us, last = us, to_datetime(us)
-            if last is not None:
-                made["timestamp"] = last
-        return made
-
-    for lines in read_lines(read, _MAX_CONTENT, job.tally):
-        for start in range(0, len(lines), _BATCH):
-            batch = [event(line) for line in lines[start : start + _BATCH]]
-            job.events += log.append_many(batch)
-            if job.is_flush_due():
-                log.flush()
 
 
 @contextmanager
 def _reader(
     job: _Job, name: str, log_path: Path, advance: Advance
-) -> Iterator[Callable[[int], bytes]]:
-    """Open ``name`` and yield a function that reads at most so many bytes of it.
+) -> Iterator[tuple[Callable[[int], bytes], int]]:
+    """Open ``name``; yield a function that reads at most so many bytes, and when it was changed.
 
     Not buffered: a line that a pipe has brought must not wait for the lines after it.
     """
@@ -148,10 +107,10 @@ def _reader(
         return chunk
 
     with raw:
-        yield read
+        yield read, os.fstat(raw.fileno()).st_mtime_ns // 1000
 
 
-def _open(name: str, log_path: Path) -> FileIO:
+def _open(name: str, log_path: Path) -> IO[bytes]:
     if name == "-":
         if sys.stdin is None:
             raise OSError(errno.EBADF, "stdin is closed")
@@ -160,25 +119,4 @@ def _open(name: str, log_path: Path) -> FileIO:
     if path.is_file() and path.is_relative_to(log_path.resolve()):
         # It would grow while it is read, for ever.
         raise OSError(errno.EINVAL, "it is a part of the log that it would be stored in")
-    return FileIO(name)
-
-
-def _source(job: _Job, name: str) -> str:
-    if job.source is not None:
-        return job.source
-    return "" if name == "-" else text_argument(os.path.basename(name))[:_MAX_SOURCE]
-
-
-def _summary(job: _Job, seconds: float) -> str:
-    parts = [f"{job.events:,} events", f"{job.tally.bytes:,} bytes"]
-    parts += [
-        f"{job.tally.not_utf8:,} lines not UTF-8",
-        f"{job.tally.cut:,} lines cut",
-        f"{job.without_time:,} lines without a time",
-        f"{seconds:.2f} s",
-    ]
-    return ", ".join(parts)
-
-
-def _now_us() -> int:
-    return time.time_ns() // 1000
+    return open_stream(name)

@@ -12,9 +12,9 @@ import msgspec
 
 from timelog import Event
 from timelog.cli.escape import escape, escape_json, escape_lines
-from timelog.cli.times import MONTHS, Zone, in_zone
 from timelog.exchange import ndjson
 from timelog.timestamp import EPOCH
+from timelog.zones import MONTHS, Zone, in_zone
 
 Format: TypeAlias = Callable[[Event], str]  # an event as text, with its newline at the end
 _T = TypeVar("_T")

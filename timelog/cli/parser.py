@@ -45,6 +45,7 @@ def make_parser() -> Parser:
     _import(
         _command(commands, "import", "store the events of other programs' files", examples.IMPORT)
     )
+    _watch(_command(commands, "watch", "store lines of files as they grow", examples.WATCH))
     _search(_command(commands, "search", "print the events that match", examples.SEARCH))
     _follow(_command(commands, "follow", "print events as they arrive, and go on", examples.FOLLOW))
     _export(_command(commands, "export", "write the events that match to a file", examples.EXPORT))
@@ -166,11 +167,53 @@ def _ingest(parser: Parser) -> None:
     parser.add_argument("files", metavar="FILE", nargs="+", help="a file to read; - is stdin")
     _add_labels(parser, "where the lines come from (the file's name; nothing for -)")
     parser.add_argument(
+        "-f", "--follow", action="store_true", help="go on with what is added; see timelog watch"
+    )
+    _add_reading(parser)
+
+
+def _watch(parser: Parser) -> None:
+    add = parser.add_argument
+    add("paths", metavar="DIR", nargs="+", help="a directory, or a file, to watch")
+    add(
+        "-G",
+        "--glob",
+        metavar="GLOB",
+        dest="globs",
+        action="append",
+        default=[],
+        help="which files of DIR (*); repeatable",
+    )
+    add("-R", "--recursive", action="store_true", help="the directories below DIR, too")
+    add("--marks", action="store_true", help="store when a run is complete, and a file is gone")
+    _add_labels(parser, "where the lines come from (the file's name)")
+    _add_reading(parser)
+
+
+def _add_reading(parser: Parser) -> None:
+    add = parser.add_argument
+    add(
         "--timestamp-format",
         metavar="FORMAT",
-        help="the time each line begins with: iso, unix, or a strptime format (time of arrival)",
+        help="the time of each line: auto, none, iso, unix, …, or a strptime format (auto)",
     )
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress, no summary")
+    add(
+        "--timestamp-format-for",
+        metavar="GLOB=FORMAT",
+        dest="timestamp_formats_for",
+        action="append",
+        default=[],
+        help="the same for files of such a name; repeatable",
+    )
+    add("--year", metavar="YEAR", help="of the first line, where times say none (the latest)")
+    add(
+        "--multiline",
+        metavar="HOW",
+        help="what begins an event of several lines: indent, time, or a regular expression",
+    )
+    add("--name", metavar="NAME", default="default", help="where places are kept (default)")
+    add("--poll", metavar="SECONDS", type=_seconds, help="look so often, whatever is told")
+    add("-q", "--quiet", action="store_true", help="no progress, no summary")
     _add_zone(parser)
 
 

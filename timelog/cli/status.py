@@ -15,8 +15,8 @@ from timelog.cli.base import FOUND, chosen_zone, open_log
 from timelog.cli.escape import escape, escape_json
 from timelog.cli.output import iso, utc
 from timelog.cli.stream import is_terminal, put
-from timelog.cli.times import Zone
 from timelog.timestamp import SECOND, to_datetime
+from timelog.zones import Zone
 
 # Of health what is known of the log; the rest is of the process that has it open, and this one has
 # just begun.

@@ -22,26 +22,22 @@ what is then called 03:30. All functions are pure, but for the machine's own zon
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
-from typing import TypeAlias
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from datetime import date, datetime, time, timedelta
 
 from timelog.errors import InvalidTime
-from timelog.timestamp import (
-    END,
-    FIRST,
-    SECOND,
-    from_datetime,
-    parse_relative,
-    to_datetime,
+from timelog.timestamp import END, FIRST, SECOND, parse_relative, to_datetime
+from timelog.zones import (
+    MONTHS,
+    OFFSET,
+    Zone,
+    find_zone,
+    fixed_zone,
+    in_zone,
+    latest_year,
+    micros,
+    to_us,
 )
 
-Zone: TypeAlias = tzinfo | None  # None: the machine's own zone
-
-MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-
-_OFFSET = r"[+-]\d\d(?::?\d\d(?::\d\d(?:\.\d{1,6})?)?)?"
 _MOMENT = re.compile(
     rf"""
     (?: (?P<date> \d{{4}}-\d\d-\d\d)
@@ -50,37 +46,14 @@ _MOMENT = re.compile(
     )?
     (?: (?: (?<=\d) T | (?<=\w) \s+ | ^)
         (?P<clock> \d\d? : \d\d (?: : \d\d)?) (?: [.,] (?P<fraction> \d{{1,30}}))?
-        (?: \s? (?P<offset> Z | {_OFFSET}))?
+        (?: \s? (?P<offset> Z | {OFFSET}))?
     )?
     (?: (?<=\w) \s+ (?P<zone> [a-z][a-z0-9_+/-]*))?
     """,
     re.VERBOSE | re.IGNORECASE | re.ASCII,
 )
 _UNIX = re.compile(r"@(?P<sign>-?)(?P<seconds>\d{1,15})(?:[.,](?P<fraction>\d{1,30}))?", re.ASCII)
-_FIXED = re.compile(_OFFSET, re.ASCII)
 _HINT = "write it like -1h, 10:00, today, '2026-11-21 10:00', 2026-11-21T10:00:00Z or @1700000000"
-
-
-def find_zone(name: str) -> Zone:
-    """Return the zone that ``name`` says.
-
-    ``name``: of the zone database (``Europe/Berlin``), ``UTC``, ``Z``, an offset (``+01:00``), or
-    ``local`` for the machine's own zone (returned as None). Raises `InvalidTime`.
-    """
-    if name.lower() == "local":
-        return None
-    if name.upper() in ("UTC", "Z", "GMT"):  # also where there is no zone database
-        return UTC
-    if _FIXED.fullmatch(name):
-        return _fixed(name)
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        # ValueError: a path such as ../x. OSError: a directory of zones such as "Europe".
-        raise InvalidTime(
-            f"{name!r} is not a time zone of this machine's zone database; "
-            "write it like Europe/Berlin, UTC or +01:00"
-        ) from None
 
 
 def parse_time(text: str, *, zone: Zone, now_us: int) -> int:
@@ -106,7 +79,7 @@ def parse_time(text: str, *, zone: Zone, now_us: int) -> int:
     if match["offset"] and match["zone"]:
         raise InvalidTime(f"{text!r} has both an offset and a zone; leave one out")
     if match["offset"]:
-        zone = _fixed(match["offset"])
+        zone = fixed_zone(match["offset"])
     elif match["zone"]:
         zone = find_zone(match["zone"])
     try:
@@ -115,53 +88,6 @@ def parse_time(text: str, *, zone: Zone, now_us: int) -> int:
         if isinstance(error, InvalidTime):
             raise
         raise InvalidTime(f"{text!r} is not a time: {error}") from None
-
-
-def in_zone(moment: datetime, zone: Zone) -> datetime:
-    """Return an aware ``moment`` in ``zone``; in UTC where the years 1 to 9999 end within."""
-    try:
-        return moment.astimezone(zone)
-    except (OverflowError, ValueError):
-        return moment.astimezone(UTC)
-
-
-def to_us(moment: datetime, zone: Zone) -> int:
-    """Return the microseconds of ``moment``, which is in ``zone`` if it says no zone itself.
-
-    Raises `InvalidTime` where the machine's own zone cannot say what the years 1 or 9999 mean.
-    """
-    if moment.tzinfo is None and zone is None:
-        # Not astimezone(), which for an hour that does not happen takes the offset after it.
-        try:
-            seconds = round(moment.replace(microsecond=0).timestamp())
-        except (OverflowError, ValueError):
-            raise InvalidTime(f"{moment} is outside the years 1 to 9999") from None
-        return seconds * SECOND + moment.microsecond
-    return from_datetime(moment if moment.tzinfo else moment.replace(tzinfo=zone))
-
-
-def latest_year(year: int, last_us: int, moment_in: Callable[[int], int]) -> int:
-    """Return the latest moment at or before ``last_us`` of a date that comes without its year.
-
-    ``year``: where to begin. ``moment_in(year)``: the microseconds of the date in a year, or a
-    ``ValueError`` where the year does not have it: the 29th of February may be eight years back.
-    """
-    for candidate in range(year, year - 9, -1):
-        try:
-            us = moment_in(candidate)
-        except ValueError:
-            continue
-        if us <= last_us:
-            return us
-    raise ValueError("no recent year has that day")
-
-
-def micros(fraction: str | None) -> int:
-    """Return the microseconds of the digits after a decimal point, rounded to the nearest."""
-    if not fraction:
-        return 0
-    digits = fraction[:7].ljust(7, "0")
-    return (int(digits) + 5) // 10
 
 
 def _moment(match: re.Match[str], zone: Zone, now_us: int) -> int:
@@ -181,20 +107,6 @@ def _moment(match: re.Match[str], zone: Zone, now_us: int) -> int:
         return latest_year(today.year, now_us, lambda year: on(date(year, month, day)))
     yesterday = (match["word"] or "").lower() == "yesterday"
     return on(today - timedelta(days=1) if yesterday else today)
-
-
-def _fixed(offset: str) -> tzinfo:
-    if offset in ("Z", "z"):
-        return UTC
-    # An offset with seconds is what a zone's own name prints for times before its standard time.
-    parts = offset[1:].replace(":", "")
-    seconds = timedelta(
-        hours=int(parts[:2]), minutes=int(parts[2:4] or 0), seconds=float(parts[4:] or 0)
-    )
-    try:
-        return timezone(-seconds if offset[0] == "-" else seconds)
-    except ValueError:
-        raise InvalidTime(f"{offset!r} is not an offset from UTC; it is less than a day") from None
 
 
 def _duration(body: str, text: str) -> int:

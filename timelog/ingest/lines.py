@@ -1,4 +1,4 @@
-"""Lines of any size from any bytes, in bounded memory, for ``timelog ingest``."""
+"""Lines of any size from any bytes, in bounded memory."""
 
 from __future__ import annotations
 
@@ -11,11 +11,17 @@ CHUNK = 256 * 1024
 
 @dataclass
 class Tally:
-    """What was met while reading lines; added to as reading goes on."""
+    """What was met while reading lines; added to as reading goes on.
 
+    ``refused``: events that the log does not take, mostly as they have expired already.
+    """
+
+    events: int = 0
     bytes: int = 0
     not_utf8: int = 0
     cut: int = 0
+    without_time: int = 0
+    refused: int = 0
 
 
 def read_lines(read: Callable[[int], bytes], limit: int, tally: Tally) -> Iterator[list[str]]:
@@ -32,33 +38,35 @@ def read_lines(read: Callable[[int], bytes], limit: int, tally: Tally) -> Iterat
         tally.bytes += len(chunk)
         first, last = chunk.find(b"\n"), chunk.rfind(b"\n")
         if first < 0:
-            held, dropped = _hold(held, dropped, chunk, limit)
+            held, dropped = hold(held, dropped, chunk, limit)
             continue
-        held, dropped = _hold(held, dropped, chunk[:first], limit)
-        lines = [_line(held, dropped, limit, tally)]
+        held, dropped = hold(held, dropped, chunk[:first], limit)
+        lines = [one_line(held, dropped, limit, tally)]
         if first < last:
-            lines += _whole_lines(chunk[first + 1 : last], limit, tally)
-        held, dropped = _hold(b"", 0, chunk[last + 1 :], limit)
+            lines += whole_lines(chunk[first + 1 : last], limit, tally)
+        held, dropped = hold(b"", 0, chunk[last + 1 :], limit)
         yield lines
     if held:
-        yield [_line(held, dropped, limit, tally)]
+        yield [one_line(held, dropped, limit, tally)]
 
 
-def _hold(held: bytes, dropped: int, more: bytes, limit: int) -> tuple[bytes, int]:
+def hold(held: bytes, dropped: int, more: bytes, limit: int) -> tuple[bytes, int]:
+    """Return what is held and left out of a line after ``more`` of it came."""
     room = limit - len(held)
     return held + more[:room], dropped + max(0, len(more) - room)
 
 
-def _whole_lines(block: bytes, limit: int, tally: Tally) -> list[str]:
+def whole_lines(block: bytes, limit: int, tally: Tally) -> list[str]:
+    """Return the lines of ``block``, which ends without the newline of its last line."""
     if len(block) <= limit:
         try:
             return block.decode().split("\n")
         except UnicodeDecodeError:
             pass
-    return [_line(line[:limit], len(line[limit:]), limit, tally) for line in block.split(b"\n")]
+    return [one_line(line[:limit], len(line[limit:]), limit, tally) for line in block.split(b"\n")]
 
 
-def _line(held: bytes, dropped: int, limit: int, tally: Tally) -> str:
+def one_line(held: bytes, dropped: int, limit: int, tally: Tally) -> str:
     """Return the text of the line ``held``, of which ``dropped`` further bytes were not held."""
     fits = True
     try:
