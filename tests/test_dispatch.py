@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
@@ -25,6 +25,7 @@ from timelog.consume import Dispatcher, Queue, Task, feed_of, peer, server
 from timelog.consume.intake import Intake
 from timelog.consume.listener import Listener
 from timelog.consume.server import Server
+from timelog.ingest import Watcher
 
 ROOT = Path(__file__).parents[1]
 SEED = 20_261_125
@@ -603,6 +604,60 @@ def test_q3_a_run_that_goes_takes_its_events_along(open_log: Open, tmp_path: Pat
             ("list", 3, True),
         ]
         assert [run.run for run in dispatcher.retain([("list", 3)])] == [1]
+
+
+def test_q1_to_q4_runs_come_from_files_are_completed_and_go_with_them(
+    open_log: Open, tmp_path: Path
+) -> None:
+    log, lists, state = open_log(), tmp_path / "lists", tmp_path / "state"
+    lists.mkdir()
+    (lists / "up.1.txt").write_text("a old\nb old\n")
+    (lists / "up.2.txt.part").write_text("b new\nc new\nd unfin")
+    (lists / "other").write_text("not a list")
+
+    def watch() -> None:
+        with closing(Watcher(log, lists, glob="*.txt", timestamps="none", marks=True)) as watcher:
+            watcher.read()
+            watcher.read()
+        log.flush()
+
+    def waiting() -> tuple[dict[str, str], list[tuple[str, int, bool]]]:
+        """What would be handed out, and which runs are known."""
+        with Dispatcher(log, tmp_path / "socket", state=state) as dispatcher:
+            for item in log.follow(dispatcher.queue.cursor or 0, wait=False):
+                dispatcher._intake._pass_on(item, "")
+            end = log.follow(None)
+            taken = dispatcher._intake.take()
+            if taken is not None:
+                dispatcher.queue.add(taken.tasks, cursor=end.cursor, skipped=taken.skipped)
+            jobs = list(iter(dispatcher.queue.next, None))
+            for job in jobs:
+                dispatcher.queue.give_back(job.key, job.turn)
+            runs = [tuple(run) for run in dispatcher.queue.runs()]
+            assert dispatcher.counts().skipped == 0
+            return {job.key: job.payload for job in jobs}, runs  # type: ignore[return-value]
+
+    watch()
+    assert waiting() == (
+        {"a": "old", "b": "new", "c": "new"},
+        [("up", 1, True), ("up", 2, False)],
+    )
+    with (lists / "up.2.txt.part").open("a") as file:
+        file.write("ished\n")
+    (lists / "up.2.txt.part").rename(lists / "up.2.txt")
+    watch()
+    jobs, runs = waiting()
+    assert jobs == {"a": "old", "b": "new", "c": "new", "d": "unfinished"}
+    assert runs[-1] == ("up", 2, True)
+    watch()
+    assert waiting()[0] == jobs
+    # While nobody watches.
+    (lists / "up.2.txt").unlink()
+    watch()
+    assert waiting() == ({"a": "old", "b": "old"}, [runs[0]])
+    (lists / "up.1.txt").unlink()
+    watch()
+    assert waiting() == ({}, [])
 
 
 def test_two_dispatchers_with_one_state_are_refused(open_log: Open, tmp_path: Path) -> None:

@@ -90,6 +90,15 @@ def runs(db: sqlite3.Connection) -> list[Run]:
     ]
 
 
+def complete(db: sqlite3.Connection, feed: str, run: int) -> None:
+    """Note that a run is complete."""
+    db.execute(
+        "INSERT INTO runs (feed, run, complete) VALUES (?, ?, 1) "
+        "ON CONFLICT DO UPDATE SET complete = 1",
+        (feed, run),
+    )
+
+
 def drop(db: sqlite3.Connection, feed: str, run: int, before: int) -> None:
     """Forget a run, and what of it stands before a position and comes later; see `Queue.drop`."""
     of = (feed, run)

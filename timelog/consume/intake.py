@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import timelog
-from timelog.consume.tasks import Task, split_entry
+from timelog.consume.tasks import COMPLETE, GONE, Mark, Task, split_entry
 from timelog.errors import ClosedError, InvalidInput
 
 # So many entries may wait to be taken; then the log is not read on.
@@ -18,7 +18,7 @@ MOST = 2000
 class Taken(NamedTuple):
     """Entries in order of position, how many were malformed, and the cursor behind them all."""
 
-    tasks: list[Task]
+    tasks: list[Task | Mark]
     skipped: int
     cursor: str
 
@@ -46,7 +46,7 @@ class Intake:
         self._on_skip = on_skip
         self._on_gap = on_gap
         self._changed = threading.Condition()
-        self._tasks: list[Task] = []
+        self._tasks: list[Task | Mark] = []
         self._skipped = 0
         self._cursor: str | None = None
         self._is_stopped = False
@@ -110,10 +110,13 @@ class Intake:
         if is_first:
             self._wake()
 
-    def _task(self, entry: timelog.Entry) -> Task | None:
-        feed, run = self._feed_of(entry.event.source)
+    def _task(self, entry: timelog.Entry) -> Task | Mark | None:
+        event = entry.event
+        feed, run = self._feed_of(event.source)
+        if COMPLETE in event.tags or GONE in event.tags:
+            return Mark(feed, run, GONE in event.tags, entry.position)
         try:
-            key, payload = split_entry(entry.event.content)
+            key, payload = split_entry(event.content)
         except InvalidInput as error:
             self._on_skip(entry, str(error))
             return None

@@ -11,6 +11,8 @@ from typing import NamedTuple
 from timelog.errors import InvalidInput
 
 MOST_KEY = 1024
+# Tags of what a watcher of files tells of a file.
+COMPLETE, GONE = "file-complete", "file-gone"
 # ``name.<number>.txt``, and ``name.<number>.txt.part`` while it is being written.
 _RUN = re.compile(r"(.+)\.(\d{1,18})\.txt(?:\.part)?", re.ASCII | re.DOTALL)
 
@@ -22,6 +24,15 @@ class Task(NamedTuple):
     run: int
     key: str
     payload: str
+    position: int
+
+
+class Mark(NamedTuple):
+    """What became of a run, as a watcher of files tells: its file is complete, or is gone."""
+
+    feed: str
+    run: int
+    is_gone: bool
     position: int
 
 

@@ -8,6 +8,7 @@ from the next one.
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterable
 from os import PathLike
@@ -18,7 +19,7 @@ from typing import NamedTuple
 from timelog.consume import entries
 from timelog.consume.database import Database
 from timelog.consume.entries import Run
-from timelog.consume.tasks import Task
+from timelog.consume.tasks import Mark, Task
 
 # Seconds after which a key that is out, and of which nothing was heard, is free again.
 PATIENCE = 43_200.0
@@ -88,13 +89,15 @@ class Queue:
             return cursor
 
     def add(
-        self, tasks: Iterable[Task] = (), *, cursor: str | None = None, skipped: int = 0
+        self, tasks: Iterable[Task | Mark] = (), *, cursor: str | None = None, skipped: int = 0
     ) -> None:
         """Take entries in, in order of position, and with them how far the log was read.
 
         ``cursor``: is stored in the same transaction. ``skipped``: so many more were malformed.
         An entry replaces the one of the same key, feed and run. Where that one is handed out: with
         the same payload there is nothing more to do, with another one it waits for its turn.
+        Between them stand marks of runs that are complete, or gone, as `complete` and `drop` say;
+        of a feed without runs they say nothing: another file may have its name by now.
         """
         with self._data.change() as db:
             dropped = {
@@ -106,6 +109,10 @@ class Queue:
             for task in tasks:
                 end = task.position + 1
                 of = (task.feed, task.run)
+                if isinstance(task, Mark):
+                    known.discard(of)
+                    _heed(db, task)
+                    continue
                 if task.position < dropped.get(of, 0):
                     continue
                 if of not in known:
@@ -124,11 +131,7 @@ class Queue:
     def complete(self, feed: str, run: int) -> None:
         """Say that a run is complete: nothing more will be added to it."""
         with self._data.change() as db:
-            db.execute(
-                "INSERT INTO runs (feed, run, complete) VALUES (?, ?, 1) "
-                "ON CONFLICT DO UPDATE SET complete = 1",
-                (feed, run),
-            )
+            entries.complete(db, feed, run)
 
     def drop(self, feed: str, run: int, *, before: int = 0) -> None:
         """Forget a run, with what of it waits; what is handed out goes on.
@@ -293,3 +296,13 @@ class Queue:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _heed(db: sqlite3.Connection, mark: Mark) -> None:
+    """Do what a mark says."""
+    if not mark.run:
+        return
+    if mark.is_gone:
+        entries.drop(db, mark.feed, mark.run, 0)
+    else:
+        entries.complete(db, mark.feed, mark.run)

@@ -7,7 +7,7 @@ Reading order: `lines` (bytes to lines); of times in lines `forms`, `strptime`, 
 `detect`; `records` (several lines as one); `options` and `making` (lines to events); `place` and
 `places` (how far each file was read, and how that is kept in the log); `opening`, `tail` (one
 file), `scan` (a directory), `copies` (text that was read already, in another file), `feed` (events
-into the log, waiting while it is full), `reading` and `following` (what is done at each look),
+into the log, waiting while it is full), `reading` and `lookout` (what is done at each look),
 `waiting` and `claim`, `watcher`; `once`. It uses the public library only, and pure helpers of its
 ground.
 

@@ -32,7 +32,7 @@ _log = logging.getLogger("timelog")
 
 
 class Reading:
-    """Reads files that a `Following` has found. For one thread.
+    """Reads files that a `Lookout` has found. For one thread.
 
     ``tails``: the files that are there, or are being finished, by device and inode.
     """

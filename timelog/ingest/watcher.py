@@ -13,9 +13,9 @@ import timelog
 from timelog.errors import InvalidInput
 from timelog.ingest.claim import Claim
 from timelog.ingest.feed import Stopped
-from timelog.ingest.following import Following
 from timelog.ingest.forms import AUTO
 from timelog.ingest.lines import Tally
+from timelog.ingest.lookout import Lookout
 from timelog.ingest.options import Options
 from timelog.ingest.scan import Root
 from timelog.ingest.waiting import Waiter
@@ -97,7 +97,7 @@ class Watcher:
         self._error: BaseException | None = None
         self._claim = Claim(log.path, name)
         try:
-            self._following = Following(
+            self._lookout = Lookout(
                 log,
                 [_root(path) for path in paths],
                 globs,
@@ -119,7 +119,7 @@ class Watcher:
     @property
     def files(self) -> list[FileState]:
         """The files that are followed, by path."""
-        tails = sorted([*self._following.tails.values()], key=lambda tail: tail.path)
+        tails = sorted([*self._lookout.tails.values()], key=lambda tail: tail.path)
         return [FileState(os.fsdecode(tail.path), tail.place.offset, tail.form) for tail in tails]
 
     def read(self) -> int:
@@ -129,7 +129,7 @@ class Watcher:
         `EventLog.append_many` does and is not a matter of waiting.
         """
         before = self.tally.events
-        self._following.scan()
+        self._lookout.scan()
         self._read_all()
         return self.tally.events - before
 
@@ -138,26 +138,26 @@ class Watcher:
 
         While the log is full or its disk refuses, reading waits. Errors as `read`.
         """
-        following = self._following
+        lookout = self._lookout
         waiter = Waiter(self._poll, self._stop)
         due = 0.0
         try:
             while not self._stop.is_set():
                 now = self._monotonic()
                 if now >= due:
-                    following.scan()
+                    lookout.scan()
                     # What came to a new directory before it was watched was not told.
-                    while waiter.watch(following.scanner.directories):
-                        following.scan()
+                    while waiter.watch(lookout.scanner.directories):
+                        lookout.scan()
                     due = now + (RESCAN if waiter.is_told else 0)
-                following.read()
-                following.finish_idle()
-                if following.has_work:
+                lookout.read()
+                lookout.finish_idle()
+                if lookout.has_work:
                     continue
                 changed = waiter.wait()
-                if changed is None or following.is_undecided or following.changed(changed):
+                if changed is None or lookout.is_undecided or lookout.changed(changed):
                     due = 0.0
-            following.finish_deleted()
+            lookout.finish_deleted()
         except Stopped:
             pass
         finally:
@@ -165,10 +165,10 @@ class Watcher:
 
     def _read_all(self) -> None:
         try:
-            self._following.read()
-            while self._following.has_work and not self._stop.is_set():
-                self._following.read()
-            self._following.finish_idle()
+            self._lookout.read()
+            while self._lookout.has_work and not self._stop.is_set():
+                self._lookout.read()
+            self._lookout.finish_idle()
         except Stopped:
             pass
 
@@ -196,7 +196,7 @@ class Watcher:
         try:
             self.join()
         finally:
-            self._following.close()
+            self._lookout.close()
             self._claim.release()
 
     def __enter__(self) -> Watcher:

@@ -1,4 +1,4 @@
-"""`Following`: what is done at each look at the watched places.
+"""`Lookout`: what is done at each look at the watched places.
 
 A scan says which files there are; each that is known is followed wherever it was renamed to, each
 that is new gets a place, and each that is gone is finished. Then what grew is read, the oldest
@@ -25,7 +25,7 @@ TORN_PAUSE = 2.0
 _KEEP_GONE = 86_400
 
 
-class Following(Reading):
+class Lookout(Reading):
     """Follows files for a `Watcher`. For one thread."""
 
     def __init__(
