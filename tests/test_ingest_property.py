@@ -48,7 +48,7 @@ class World:
 
     def kill(self) -> None:
         """What was not flushed is gone, and a new process begins."""
-        self.watcher._following.close()
+        self.watcher._lookout.close()
         self.watcher._claim.release()
         abandon(self.log)
         self.open()

@@ -5,7 +5,8 @@ asked for), `arguments` (words to a namespace), then one module a command, each 
 which returns the exit code. Below them: `times` (as people write them), `selection` (which events),
 `output` and `escape` (events as text), `cursorfile`, `report`, `stream` (stdout, colour, pager),
 `signals`, and `base` (what all share). Of `torture`: `disk` and `trial` (what is tried), `tally`,
-`guarantee`, `child`; of `simulate`: `load`. Commands use the public library only, and the packages around it.
+`guarantee`, `child`; of `simulate`: `load`. Commands use the public library only, and the packages
+around it.
 """
 
 from __future__ import annotations
