@@ -152,7 +152,12 @@ class Storage:
 
     def resolve(self, path: Path) -> Path:
         """The absolute path without links and ``..``, as far as anything stands there."""
-        return Path(os.path.realpath(path))
+        try:
+            # Strictly: else what cannot be looked at would count as no link.
+            return Path(os.path.realpath(path, strict=True))
+        except FileNotFoundError:
+            whole = Path(os.path.realpath(path))
+        return whole if whole == whole.parent else self.resolve(whole.parent) / whole.name
 
     def is_directory(self, path: Path, *, follow: bool = False) -> bool:
         """Whether a directory stands at ``path``; with ``follow`` a link to one will do."""

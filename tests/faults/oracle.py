@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import timelog
 from timelog import names, shelf
+from timelog.consume import Projection
 from timelog.damage import Damage
 from timelog.deletion import Deleted
 from timelog.errors import DamagedError
@@ -32,6 +33,8 @@ from timelog.storage import Storage
 NEEDLE = "needle"
 # What begins the names of the places of those who follow.
 FOLLOWER = "follow:"
+# The name of the projection of a run.
+PROJECTION = "ids"
 # Where a run takes snapshots, beside its log.
 SNAPSHOTS = "snapshots"
 _LINE = re.compile(rb'{"timestamp":"[^"]+","id":"([^"]+)"')
@@ -118,6 +121,8 @@ def recover(
         lock = read_state(log._store.storage, log._store.layout.lock)
         alike = hashlib.blake2b(repr((before, lock)).encode(), digest_size=16)
         _add_files(alike, path, "")
+        if _projections(log).is_dir():
+            _add_files(alike, _projections(log), "projections/")
         found = known.get(alike.digest()) if known is not None else None
         if found is not None:
             return found
@@ -244,6 +249,14 @@ class _State(NamedTuple):
     horizons: tuple[dict[str, int], ...]
 
 
+def comparable(name: str, value: Any) -> Any:
+    """What of a cursor is the same in every run: of places of files, how far which was read."""
+    if not name.startswith("ingest/"):
+        return value
+    _, turn, places = value
+    return [turn, [[place[0], place[3], place[8]] for place in places]]
+
+
 def _opened(path: Path, boot: str) -> timelog.EventLog:
     return timelog.open(path, flush_interval=3600.0, text_index=False, storage=_Remade(boot))
 
@@ -261,7 +274,7 @@ def _state(log: timelog.EventLog, cursors: tuple[str, ...]) -> _State:
         index.lost,
         tuple(index.missing),
         tuple(index.damage),
-        {name: value for name in cursors if (value := log.cursor(name)) is not None},
+        {name: comparable(name, value) for name in cursors if (value := log.cursor(name))},
         tuple(segments),
         tuple(log.deletions()),
         index.removal.horizons,
@@ -307,6 +320,7 @@ def _look(log: timelog.EventLog, state: _State, text: bool) -> Found:
     if results.damage:
         raise Violation(f"the search met damage: {results.damage}")
     _follow(log, events, state)
+    _project(log, log._store.storage)
     if text:
         some = list(log.search(pattern=NEEDLE))
         if some != [event for event in events if NEEDLE in event.content]:
@@ -340,6 +354,30 @@ def _follow(log: timelog.EventLog, events: tuple[Event, ...], state: _State) -> 
             first = after.position
             if list(after) != [item for item in items if item[0] >= first]:
                 raise Violation(f"who goes on at {first} gets something else than {items}")
+
+
+def fold_ids(state: list[str], entry: timelog.Entry) -> list[str]:
+    """The projection of a run: all ids in order of arrival."""
+    return [*state, entry.event.id]
+
+
+def _projections(log: timelog.EventLog) -> Path:
+    return log.path.with_name(f"{log.path.name}.projections")
+
+
+def _project(log: timelog.EventLog, storage: Storage) -> None:
+    """A projection that was saved goes on, and has what was folded and what came since."""
+    if not _projections(log).is_dir():
+        return
+    with Projection(log, PROJECTION, fold_ids, initial=[], storage=storage) as projection:
+        saved = projection.position
+        if saved > log.position:
+            raise Violation(f"a state of {saved} events was saved, and there are {log.position}")
+        projection.update()
+        items = log.follow(0, wait=False)
+        expected = [item.event.id for item in items if isinstance(item, timelog.Entry)]
+        if projection.state != expected:
+            raise Violation(f"the projection has {projection.state}, the log {expected}")
 
 
 def _append(log: timelog.EventLog, found: Found) -> None:

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.timeout(1800)
 
 _FACTOR = 10 if IS_FULL else 1
 # Of each workload, and of the repair after processes that were killed in it.
-_COUNTS = {"run": 480 * _FACTOR, "repair": 121 * _FACTOR}
+_COUNTS = {"run": 437 * _FACTOR, "repair": 110 * _FACTOR}
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,11 @@ thread does anything: a flush comes where the workload says so.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, date, datetime
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 from unittest import mock
 
@@ -19,14 +20,16 @@ import msgspec
 import pytest
 
 import timelog
-from tests.faults.oracle import FOLLOWER, NEEDLE, SNAPSHOTS, Group
+from tests.faults.oracle import FOLLOWER, NEEDLE, PROJECTION, SNAPSHOTS, Group, comparable, fold_ids
 from tests.rig import Killed, abandon
 from timelog import flush, indexer, rewrite, rotate
+from timelog.consume import Projection
 from timelog.event import Event
 from timelog.exchange import intake
 from timelog.exchange.jsonl import import_jsonl
 from timelog.exchange.source import Source
 from timelog.indexer import is_possible
+from timelog.ingest import Watcher
 from timelog.storage import Storage
 from timelog.timestamp import from_datetime
 
@@ -169,7 +172,7 @@ class Run:
     ) -> None:
         self._waiting[log] += events
         if cursor is not None:
-            self._cursor[log] = cursor
+            self._cursor[log] = (cursor[0], comparable(*cursor))
             self.cursors.add(cursor[0])
 
     def flush(self, log: timelog.EventLog) -> None:
@@ -460,6 +463,78 @@ def imported(run: Run) -> None:
     run.close(log)
 
 
+class _Named:
+    """A log for a watcher of files: gives its events ids, and lets the run append them."""
+
+    def __init__(self, run: Run, log: timelog.EventLog) -> None:
+        self._run = run
+        self._log = log
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._log, name)
+
+    def append_many(self, events: Iterator[dict[str, Any]], *, cursor: tuple[str, Any]) -> None:
+        made = []
+        for event in events:
+            blank = self._run.event(0, fields={})
+            made.append(
+                msgspec.structs.replace(
+                    blank,
+                    timestamp=event["timestamp"],
+                    source=event["source"],
+                    tags=event["tags"],
+                    content=event["content"],
+                )
+            )
+        self._run.put_events(self._log, made, cursor)
+
+
+@workload()
+def watched(run: Run) -> None:
+    """A file grows and is rotated, and is read by one watcher after the other."""
+    log = run.open()
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "app.log")
+
+        def read() -> None:
+            named: Any = _Named(run, log)
+            with closing(Watcher(named, folder, timestamps="iso", zone="UTC")) as watcher:
+                watcher.read()
+            run.flush(log)
+
+        path.write_text("2023-11-14T22:13:01Z one\n2023-11-14T22:14:02Z two\n2023-11-1")
+        read()
+        with path.open("a") as file:
+            file.write("4T22:13:03Z three\n")
+        path.rename(path.with_name("app.log.1"))
+        path.write_text("2023-11-13T22:13:04Z four\n")
+        read()
+        path.write_text("2023-11-14T22:13:05Z 5\n")
+        read()
+    run.put(log, 7)
+    run.close(log)
+
+
+@workload()
+def projected(run: Run) -> None:
+    """State is folded from the events, and saved beside the log, again and again."""
+    log = run.open()
+    run.put(log, 1, 2)
+    run.flush(log)
+
+    def update() -> None:
+        with Projection(
+            log, PROJECTION, fold_ids, initial=[], every=1, keep=2, storage=run.storage
+        ) as projection:
+            projection.update()
+
+    for n in range(4):
+        run.step(log, update)
+        run.put(log, 62 + n, n - DAY)
+        run.flush(log)
+    run.close(log)
+
+
 @workload(settings={(rotate, "MOST_COMMITS"): 2})
 def checkpoints(run: Run) -> None:
     """A checkpoint every other flush, over several days."""
@@ -686,7 +761,9 @@ def followed(run: Run) -> None:
         run.flush(log)
         following = other.follow(0, source="source 1", name="double", wait=False)
         for item in following:
-            assert isinstance(item, timelog.Entry)
+            if isinstance(item, timelog.Gap):
+                # It cannot be read for now; the next round begins at the place that was stored.
+                break
             place = (f"{FOLLOWER}double", following.cursor)
             made = run.event(70, f"of {item.position}", source="made")
             run.put_events(other, [made], place)

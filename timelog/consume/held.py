@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from timelog.errors import InUseError, InvalidInput, storage_error
@@ -10,11 +9,18 @@ from timelog.storage import Storage
 
 
 def place(storage: Storage, path: Path) -> Path:
-    """``path`` without links; raises `InvalidInput` where it is inside a log."""
-    resolved = storage.resolve(path)
-    for each in (resolved, *resolved.parents):
-        if storage.is_directory(each / ".timelog"):
-            raise InvalidInput(f"{path} is inside the log {each}; choose a path outside of it")
+    """``path`` without links; raises `InvalidInput` where it is inside a log, `StorageError`."""
+    try:
+        resolved = storage.resolve(path)
+        around = [
+            each
+            for each in (resolved, *resolved.parents)
+            if storage.is_directory(each / ".timelog")
+        ]
+    except OSError as error:
+        raise storage_error(f"where {path} is could not be found out", error) from None
+    if around:
+        raise InvalidInput(f"{path} is inside the log {around[0]}; choose a path outside of it")
     return resolved
 
 
@@ -30,7 +36,13 @@ def hold(storage: Storage, path: Path, what: str) -> int:
         raise storage_error(f"{what} could not be locked", error) from None
     try:
         storage.lock(fd, 0)
-    except TimeoutError:
-        os.close(fd)
-        raise InUseError(f"another process works with {what}; stop it, or name another") from None
+    except BaseException as error:
+        storage.close(fd)
+        if isinstance(error, TimeoutError):
+            raise InUseError(
+                f"another process works with {what}; stop it, or name another"
+            ) from None
+        if isinstance(error, OSError):
+            raise storage_error(f"{what} could not be locked", error) from None
+        raise
     return fd

@@ -15,7 +15,7 @@ from timelog.checksum import crc32
 from timelog.consume import statefile
 from timelog.consume.held import hold, place
 from timelog.consume.statefile import PERIODIC, START, Head, Marks
-from timelog.errors import DamagedError, InvalidInput, storage_error
+from timelog.errors import TRANSIENT, DamagedError, InvalidInput, storage_error
 from timelog.storage import Storage
 from timelog.timestamp import to_text
 
@@ -90,7 +90,7 @@ class States:
 
     def newest_first(self) -> Iterator[Saved]:
         """What is there, read as it is asked for."""
-        for name in reversed(self._storage.names(self.path)):
+        for name in reversed(self._names()):
             known = statefile.parse_name(name)
             if known is None:
                 continue
@@ -130,6 +130,12 @@ class States:
             raise storage_error("what is left out could not be read", error) from None
         return max(known, key=_number, default=Marks())
 
+    def _names(self) -> list[str]:
+        try:
+            return self._storage.names(self.path)
+        except OSError as error:
+            raise storage_error("the saved states could not be listed", error) from None
+
     def _head(self, path: Path) -> Head:
         try:
             with self._storage.reading(path) as fd:
@@ -137,14 +143,19 @@ class States:
                 sizes = statefile.parse_start(self._storage.read_at(fd, 0, START), size)
                 packed = self._storage.read_at(fd, START, sizes.head)
         except OSError as error:
-            raise DamagedError(str(storage_error("it could not be read", error))) from None
+            problem = storage_error("it could not be read", error)
+            if error.errno in TRANSIENT:
+                # It says nothing of the file.
+                raise problem from None
+            _log.warning("%s: %s", path, problem)
+            raise DamagedError(str(problem)) from None
         return statefile.parse_head(packed, sizes.head_crc)
 
     # -- changing -------------------------------------------------------------------------
 
     def save(self, head: Head, kind: str, body: bytes) -> Saved:
         """Save a packed state durably under a name after all others; raises `StorageError`."""
-        known = map(statefile.parse_name, self._storage.names(self.path))
+        known = map(statefile.parse_name, self._names())
         time = max([head.time, *(each[0] + 1 for each in known if each is not None)])
         path = self.path / statefile.file_name(time, kind)
         self._put(path, statefile.pack(head, body))

@@ -12,7 +12,7 @@ import socket
 import sys
 from pathlib import Path
 
-from timelog.errors import InvalidInput
+from timelog.errors import InvalidInput, storage_error
 
 
 class Claim:
@@ -25,7 +25,10 @@ class Claim:
         self._socket: socket.socket | None = None
         if sys.platform != "linux":
             return
-        status = os.stat(path)
+        try:
+            status = os.stat(path)
+        except OSError as error:
+            raise storage_error(f"looking at {path}", error) from None
         held = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
             mark = f"\0timelog ingest {status.st_dev} {status.st_ino} ".encode()

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
+from timelog.errors import storage_error
 from timelog.ingest.opening import check_plain
 from timelog.ingest.place import Place, final_name, root_of
 
@@ -56,7 +57,10 @@ class Scanner:
         self.unread: set[bytes] = set()  # roots of which something could not be listed
         self._globs = globs
         self._recursive = recursive
-        self._log = os.fsencode(log.resolve())
+        try:
+            self._log = os.fsencode(log.resolve(strict=True))
+        except OSError as error:
+            raise storage_error(f"where {log} is could not be found out", error) from None
         self._complain = complain
 
     def scan(self, is_known: Callable[[int, int], bool]) -> dict[tuple[int, int], Found]:
