@@ -250,7 +250,9 @@ class _State(NamedTuple):
 
 
 def comparable(name: str, value: Any) -> Any:
-    """What of a cursor is the same in every run: of places of files, how far which was read."""
+    """What of a cursor is the same in every run: not the id of the log, nor inodes of files."""
+    if name.startswith(FOLLOWER):
+        return value.partition(":")[2]
     if not name.startswith("ingest/"):
         return value
     _, turn, places = value
@@ -274,7 +276,11 @@ def _state(log: timelog.EventLog, cursors: tuple[str, ...]) -> _State:
         index.lost,
         tuple(index.missing),
         tuple(index.damage),
-        {name: comparable(name, value) for name in cursors if (value := log.cursor(name))},
+        {
+            name: comparable(name, value)
+            for name in cursors
+            if (value := log.cursor(name)) is not None
+        },
         tuple(segments),
         tuple(log.deletions()),
         index.removal.horizons,

@@ -22,7 +22,7 @@ from tests.faults.workloads import Workload, registry
 pytestmark = pytest.mark.timeout(1800)
 
 # Of each workload; of pages and names, all.
-_COUNTS = {"bytes": 2700 if IS_FULL else 270, "pages": 1000, "files": 1000}
+_COUNTS = {"bytes": 2420 if IS_FULL else 242, "pages": 1000, "files": 1000}
 
 
 @pytest.fixture(params=registry.values(), ids=list(registry))
