@@ -28,9 +28,9 @@ pytestmark = pytest.mark.timeout(1800)
 KNOWN: dict[str, str] = {}
 _FEW = Samples(1, 1, 1)
 _USUAL = Samples(2, 2, 3)
-_MANY = Samples(3, 5, 8).times(10 if IS_FULL else 1)
+_MANY = Samples(2, 4, 6).times(10 if IS_FULL else 1)
 # Of what takes something out: it has many operations, and each state is looked at twice as long.
-_LESS = Samples(2, 4, 6).times(10 if IS_FULL else 1)
+_LESS = Samples(2, 3, 5).times(10 if IS_FULL else 1)
 
 
 @pytest.fixture(params=registry.values(), ids=list(registry))
