@@ -164,11 +164,16 @@ def check(found: Found, groups: list[Group], acknowledged: int) -> None:
     unknown = there - {event.id for group in groups for event in group.events}
     if unknown:
         raise Violation(f"events came that nobody appended: {sorted(unknown)}")
+    # Of a flush that may be lost, and of which nothing is there, nothing can go.
+    lost: set[str] = set()
+    for group in groups[acknowledged:]:
+        ids = {event.id for event in group.events}
+        lost |= ids if not ids & there else set()
     gone: set[str] = set()
     for number, group in enumerate(groups):
         if group.gone and not group.gone & there:
             gone |= group.gone
-        elif group.gone and not group.gone <= there:
+        elif group.gone and not group.gone - lost <= there:
             left = sorted(group.gone & there)
             raise Violation(f"half of what goes by step {number}: {left} of {sorted(group.gone)}")
         elif group.gone and number < acknowledged and not group.killed:
