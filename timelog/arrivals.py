@@ -7,14 +7,16 @@ small at first, so that the first event comes soon.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import itemgetter
 from typing import NamedTuple, TypeAlias
 
 from timelog import positions
 from timelog.damage import Damage
+from timelog.errors import StorageError
 from timelog.event import Event
-from timelog.filter import Filter
+from timelog.filter import EVERYTHING, Filter
 from timelog.horizons import Keeping
 from timelog.index import Arrived, Index
 from timelog.journal import Block
@@ -101,9 +103,11 @@ class Arrivals:
             try:
                 return Window(self._items(arrived, start, until), until)
             except Replaced:
-                # The same events stand in other files by now.
-                self._index.refresh()
-        raise Replaced
+                # The same events stand in other files, as the index has found out.
+                pass
+        raise StorageError(
+            errno.EAGAIN, f"the files of position {start} go again and again; try once more"
+        )
 
     # -- inside ---------------------------------------------------------------------------
 
@@ -154,9 +158,7 @@ class Arrivals:
 
     def _kept(self, block: Block, keeping: Keeping) -> list[Range] | None:
         """The positions of a block whose events have not expired; None where it is damaged."""
-        nothing: frozenset[str] = frozenset()
-        every = Filter(None, None, nothing, nothing, None, None, by_source=False)
-        scanner = self._scanner(every, keeping, ())
+        scanner = self._scanner(EVERYTHING, keeping, ())
         try:
             found = scanner.block(block)
         finally:

@@ -96,3 +96,6 @@ class Filter(NamedTuple):
         # The longest first: it is the rarest, as far as one can tell.
         names = sorted(self.tags, key=lambda name: (-len(name), name))
         return [(Text(b'"%b"' % json_text(name)),) for name in names]
+
+
+EVERYTHING = Filter(None, None, frozenset(), frozenset(), None, None, by_source=False)

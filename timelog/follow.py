@@ -17,7 +17,7 @@ from typing import NamedTuple
 from timelog.arrivals import Arrivals, Entry, Gap, Item
 from timelog.entry import pack_cursor
 from timelog.errors import CursorError, InvalidInput
-from timelog.filter import Filter
+from timelog.filter import EVERYTHING, Filter
 from timelog.store import Store
 
 # Seconds between two looks whether to stop.
@@ -101,9 +101,7 @@ def _check(store: Store, place: Place) -> None:
     if place.witness is None:
         return
     position, id = place.witness
-    nothing: frozenset[str] = frozenset()
-    every = Filter(None, None, nothing, nothing, None, None, by_source=False)
-    read = Arrivals(store.layout, store.storage, store.index, every, store.keeping).read
+    read = Arrivals(store.layout, store.storage, store.index, EVERYTHING, store.keeping).read
     for item in read(position, position + 1).items:
         if isinstance(item, Entry) and item.event.id != id:
             raise CursorError(
@@ -273,8 +271,8 @@ class Following:
     def _read(self) -> bool:
         """Read the next window; whether there was any."""
         index = self._store.index
-        if self._until is None and index.position <= self._next:
-            self._store.refresh()
+        # Also where more is known already: an interrupt may have left the index half changed.
+        self._store.refresh()
         end = index.position if self._until is None else self._until
         if self._next >= end:
             if self._gap is None:
